@@ -1,0 +1,3 @@
+"""Moffett SPU (S30): through its SDK, or on a device model."""
+
+from __future__ import annotations

@@ -1,0 +1,71 @@
+"""Benchmark AI accelerators from the production side, on a native load generator.
+
+>>> import bytemlperf as bmp
+>>> gen = bmp.LoadGenerator(lambda feeds: None)
+>>> result = gen.run(bmp.Poisson(rate=2000), duration=1.0)
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version as _version
+from pathlib import Path as _Path
+
+try:
+    from bytemlperf import _core as _core
+except ModuleNotFoundError as error:
+    if error.name != "bytemlperf._core":
+        raise
+    raise ModuleNotFoundError(
+        "bytemlperf's compiled core is missing: this is the source folder, not an installation; "
+        "run 'pip install .' (or 'pip install -e .') and start Python elsewhere",
+        name=error.name,
+    ) from error
+
+from bytemlperf.device import (
+    Deterministic,
+    Exponential,
+    Lognormal,
+    NullBackend,
+    SimulatedDevice,
+    Table,
+)
+from bytemlperf.distribution import Distribution
+from bytemlperf.errors import BackendError, BytemlperfError, UsageError
+from bytemlperf.loadgen import LoadGenerator, Progress, RunInterrupted, measure
+from bytemlperf.patterns import ClosedLoop, Constant, Offline, Poisson
+from bytemlperf.result import ErrorClass, Result, Verdict, load_result
+from bytemlperf.samples import Shared
+
+__version__ = _version("bytemlperf")
+
+__all__ = [
+    "BackendError",
+    "BytemlperfError",
+    "ClosedLoop",
+    "Constant",
+    "Deterministic",
+    "Distribution",
+    "ErrorClass",
+    "Exponential",
+    "LoadGenerator",
+    "Lognormal",
+    "NullBackend",
+    "Offline",
+    "Poisson",
+    "Progress",
+    "Result",
+    "RunInterrupted",
+    "Shared",
+    "SimulatedDevice",
+    "Table",
+    "UsageError",
+    "Verdict",
+    "get_include",
+    "load_result",
+    "measure",
+]
+
+
+def get_include() -> str:
+    """Return the folder of ``bytemlperf/backend.h``, the C interface for native backends."""
+    return str(_Path(_core.__file__).parent / "include")

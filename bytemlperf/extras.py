@@ -1,0 +1,25 @@
+"""Optional dependencies: imported late, and named with the extra that installs them."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from bytemlperf.errors import BytemlperfError
+
+
+class MissingExtra(BytemlperfError):
+    """A package of an optional extra is not installed."""
+
+
+def require(module: str, *, extra: str, purpose: str) -> ModuleType:
+    """Import ``module`` or raise :class:`MissingExtra` naming ``pip install 'bytemlperf[extra]'``."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = (error.name or module).partition(".")[0]
+        if missing != module.partition(".")[0]:
+            raise
+        raise MissingExtra(
+            f"{purpose} needs the package {missing!r}: pip install 'bytemlperf[{extra}]'"
+        ) from error

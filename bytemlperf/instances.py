@@ -1,0 +1,76 @@
+"""From what the user calls a backend to a function that makes one instance of it."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from bytemlperf.errors import UsageError
+
+Predict = Callable[[Any], Any]
+Made = tuple[Predict, Callable[[], None]]
+
+
+def instance_maker(backend: Any, batch_size: int) -> Callable[[], Made]:
+    """Return a function that makes one instance: (predict, unload). The core calls it on each
+    instance's own thread.
+
+    Raises:
+        UsageError: where ``backend`` is none of the kinds that can be driven.
+    """
+    if _builds_instances(backend):
+
+        def build() -> Made:
+            instance = backend()
+            _load(instance, batch_size)
+            return instance.predict, getattr(instance, "unload", _nothing)
+
+        return build
+    if hasattr(backend, "predict"):
+        return _share(backend, batch_size)
+    if callable(backend):
+        return lambda: (backend, _nothing)
+    raise UsageError(
+        f"a backend is a callable, or has a predict method; {type(backend).__name__} has neither"
+    )
+
+
+def _builds_instances(backend: Any) -> bool:
+    if isinstance(backend, functools.partial):
+        return isinstance(backend.func, type)
+    return isinstance(backend, type)
+
+
+def _share(backend: Any, batch_size: int) -> Callable[[], Made]:
+    """One object for all instances: loaded by the first, unloaded with the last."""
+    lock = threading.Lock()
+    users = 0
+
+    def build() -> Made:
+        nonlocal users
+        with lock:
+            if users == 0:
+                _load(backend, batch_size)
+            users += 1
+        return backend.predict, leave
+
+    def leave() -> None:
+        nonlocal users
+        with lock:
+            users -= 1
+            if users == 0:
+                getattr(backend, "unload", _nothing)()
+
+    return build
+
+
+def _load(instance: Any, batch_size: int) -> None:
+    load = getattr(instance, "load", None)
+    if load is not None:
+        load(batch_size)
+
+
+def _nothing() -> None:
+    pass

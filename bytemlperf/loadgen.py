@@ -1,0 +1,407 @@
+"""The load generator: any backend, any load pattern, one result."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import sys
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from bytemlperf import _core
+from bytemlperf.device import NullBackend, SimulatedDevice
+from bytemlperf.errors import BackendError, UsageError
+from bytemlperf.instances import instance_maker
+from bytemlperf.patterns import ClosedLoop, Pattern
+from bytemlperf.result import ErrorClass, Result, Verdict, distributions, timeline
+from bytemlperf.samples import Samples, backend_spec
+from bytemlperf.stopping import StoppingRule
+from bytemlperf.verdicts import judge
+
+__all__ = ["LoadGenerator", "Progress", "RunInterrupted", "measure"]
+
+_POLL_NS = 50_000_000
+_PROGRESS_S = 0.25
+_DEFAULT_BOUND_S = 60.0
+_MEASURE_BOUND_S = 10.0
+
+ClockName = Literal["auto", "tsc", "monotonic", "virtual"]
+
+
+class RunInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a run. ``result`` holds what was measured, or None."""
+
+    def __init__(self, result: Result | None) -> None:
+        super().__init__("the run was interrupted")
+        self.result = result
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Live figures of a run, given to ``progress`` about four times a second.
+
+    Attributes:
+        phase: ``load``, ``warmup``, ``measure`` or ``drain``.
+        elapsed: seconds in the window.
+        fraction: how far, 0 to 1, or None where it is not known.
+        completed: queries, errors included.
+        planned: queries of the whole run, or None.
+        queries_per_second: mean since the window began.
+        p99: latency so far in seconds, or None before the first answer.
+    """
+
+    phase: str
+    elapsed: float
+    fraction: float | None
+    completed: int
+    planned: int | None
+    queries_per_second: float
+    p99: float | None
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+class LoadGenerator:
+    """Drives one backend. Instances are built at the first run and stay loaded until close().
+
+    Args:
+        backend: a callable ``feeds -> outputs``; a RuntimeBackend object (shared by all
+            instances, so it must be thread-safe), class or ``functools.partial`` of a class
+            (built once for each instance, on its own thread); a :class:`SimulatedDevice`; or a
+            :class:`NullBackend`.
+        samples: ``{name: array}`` whose rows are samples (:class:`Shared` where an input has no
+            rows); or a list of ready queries, each handed over as it is; or None: an empty
+            mapping. Query k takes rows ``(k * batch_size + i) mod N``, or item ``k mod N``.
+        batch_size: samples a query.
+        instances: copies of the backend, each on a thread of its own.
+        clock: ``virtual`` runs a SimulatedDevice without waiting; ``auto`` prefers the TSC.
+
+    Raises:
+        UsageError: for arguments that do not fit together.
+    """
+
+    def __init__(
+        self,
+        backend: Any,
+        samples: Samples = None,
+        *,
+        batch_size: int = 1,
+        instances: int = 1,
+        clock: ClockName = "auto",
+    ) -> None:
+        if batch_size < 1:
+            raise UsageError(f"batch_size must be 1 or more, not {batch_size!r}")
+        if not 1 <= instances <= 1024:
+            raise UsageError(f"instances must lie between 1 and 1024, not {instances!r}")
+        if clock == "virtual" and not isinstance(backend, SimulatedDevice):
+            raise UsageError("clock='virtual' needs a SimulatedDevice as the backend")
+        self.backend = backend
+        self.batch_size = batch_size
+        self.instances = instances
+        self.clock_name = clock
+        self._samples = samples
+        self._clock = _clock(clock)
+        self._generator: _core.Generator | None = None
+        self._kept: dict[int, Any] = {}
+        _open_generators.add(self)
+
+    def run(
+        self,
+        pattern: Pattern,
+        *,
+        queries: int | None = None,
+        duration: float | None = None,
+        warmup: float = 0.0,
+        seed: int = 0,
+        p99_within: float | None = None,
+        min_duration: float | None = None,
+        max_duration: float | None = None,
+        keep_outputs: bool = False,
+        stamps: int = 256 << 20,
+        progress: ProgressCallback | None = None,
+    ) -> Result:
+        """Run one load and return what it measured.
+
+        Args:
+            pattern: when clients submit.
+            queries: planned queries over all clients; with ``max_duration`` the bound that is
+                reached first ends the window (each closed-loop client does one at least).
+            duration: length of the window in seconds, instead of ``queries``.
+            warmup: seconds of the same load before the window, never counted.
+            seed: of the arrival plan and of simulated service times.
+            p99_within: run until the 95 % interval of p99 lies within this share of it (0.05),
+                between ``min_duration`` and ``max_duration`` (default 60 s).
+            keep_outputs: keep a copy of each query's outputs in ``Result.outputs``.
+            stamps: bytes for raw stamps; without them there are no intervals.
+            progress: called about four times a second.
+
+        Raises:
+            UsageError: for arguments that do not fit together.
+            BackendError: where the backend cannot be built or loaded.
+            RunInterrupted: on Ctrl-C, with what was measured.
+        """
+        bound = _window(queries, duration, p99_within, max_duration)
+        if warmup < 0:
+            raise UsageError(f"warmup must not be negative, not {warmup!r}")
+        spec = _core.RunSpec(
+            pattern=pattern.to_core(),
+            queries=queries,
+            duration=None if bound is None else round(bound * 1e9),
+            warmup=round(warmup * 1e9),
+            seed=seed,
+            stamp_bytes=stamps,
+            keep_outputs=keep_outputs,
+            threads_per_instance=getattr(self.backend, "threads_per_instance", 1),
+        )
+        self._kept.clear()
+        rule = StoppingRule(p99_within, min_duration or 0.0) if p99_within else None
+        interrupted = False
+        if self.clock_name == "virtual":
+            data = _core.run_virtual(spec, self.backend.to_core(), self.batch_size)
+        else:
+            run = self._start(spec, seed)
+            watch = _Watch(progress, queries, bound)
+            interrupted = self._follow(run, watch, rule)
+            try:
+                data = run.finish()
+            except RuntimeError as error:
+                self.close()
+                raise BackendError(f"the backend could not be loaded: {error}") from error
+        result = self._result(data, pattern, seed, stamps, keep_outputs, interrupted, rule)
+        if interrupted:
+            raise RunInterrupted(result)
+        return result
+
+    def close(self) -> None:
+        """Unload every instance on its thread. The next run would build them again."""
+        if self._generator is not None:
+            self._generator.close()
+            self._generator = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _start(self, spec: _core.RunSpec, seed: int) -> _core.Run:
+        if isinstance(self.backend, SimulatedDevice):
+            self.close()  # its service times depend on the seed
+        if self._generator is None:
+            core, instances = self._backend_spec(seed)
+            self._generator = _core.Generator(core, instances, self._clock)
+        return self._generator.start(spec)
+
+    def _backend_spec(self, seed: int) -> tuple[_core.BackendSpec, int]:
+        if isinstance(self.backend, NullBackend):
+            return _core.BackendSpec.null(self.batch_size), self.instances
+        if isinstance(self.backend, SimulatedDevice):
+            servers = self.instances * self.backend.servers
+            spin = servers < _core.available_cores()
+            model = self.backend.to_core()
+            return _core.BackendSpec.device(model, self.batch_size, seed, spin), servers
+        make = instance_maker(self.backend, self.batch_size)
+        return backend_spec(self._samples, self.batch_size, make, self._keep), self.instances
+
+    def _keep(self, query: int, outputs: Any) -> None:
+        self._kept[query] = _copy(outputs)
+
+    def _follow(self, run: _core.Run, watch: _Watch, rule: StoppingRule | None) -> bool:
+        """Wait for the run's end; returns True where Ctrl-C ended it."""
+        interrupted = False
+        ended = False
+        while not ended:
+            try:
+                ended = run.wait(_POLL_NS)
+                if not interrupted:
+                    watch.look(run)
+                    if rule is not None and rule.reached(run):
+                        run.stop()
+                        rule = None
+            except KeyboardInterrupt:
+                if interrupted:  # the drain does not end: leave the call behind
+                    if self._generator is not None:
+                        self._generator.abandon()
+                    raise RunInterrupted(None) from None
+                interrupted = True
+                run.stop()
+            except BaseException:
+                run.stop()
+                while not run.wait(_POLL_NS):
+                    pass
+                raise
+        return interrupted
+
+    def _result(
+        self,
+        data: _core.RunData,
+        pattern: Pattern,
+        seed: int,
+        stamp_bytes: int,
+        keep_outputs: bool,
+        interrupted: bool,
+        rule: StoppingRule | None,
+    ) -> Result:
+        stamps = data.stamps() if stamp_bytes else None
+        parts = distributions(data, stamps if data.stamps_complete else None)
+        duration = (data.window_end - data.window_start) * 1e-9
+        per_second = 1.0 / duration if duration > 0 else 0.0
+        verdicts: list[Verdict] = judge(data, parts, open_loop=data.plan_hash != 0)
+        if rule is not None:
+            verdicts.append(rule.verdict(parts["latency"]))
+        return Result(
+            **parts,
+            pattern=str(pattern),
+            batch_size=self.batch_size,
+            instances=self.instances,
+            seed=seed,
+            duration=duration,
+            planned=data.planned,
+            completed=data.completed,
+            errors=data.errors,
+            timeouts=0,
+            unsent=data.planned - data.completed - data.errors,
+            late=0,
+            batches=data.completed,
+            queries_per_second=data.queries_in_window * per_second,
+            samples_per_second=data.samples_in_window * per_second,
+            plan_hash=f"{data.plan_hash:016x}" if data.plan_hash else None,
+            error_types={k: ErrorClass(*v) for k, v in data.error_classes.items()},
+            timeline=timeline(data),
+            verdicts=tuple(verdicts),
+            environment=self._environment(data),
+            interrupted=interrupted,
+            stamps=stamps,
+            outputs=[self._kept.get(k) for k in range(data.planned)] if keep_outputs else None,
+        )
+
+    def _environment(self, data: _core.RunData) -> dict[str, Any]:
+        virtual = self.clock_name == "virtual"
+        source = "virtual" if virtual else "tsc" if self._clock.is_tsc else "clock_gettime"
+        return {
+            "clock": source,
+            "clock_drift_ppm": round(data.clock_drift_ppm, 3),
+            "cores": _core.available_cores(),
+            "spinning": data.spinning,
+            "python": sys.version.split()[0],
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
+
+
+class _Watch:
+    """Turns a run's live figures into calls of the user's progress function."""
+
+    def __init__(
+        self, callback: ProgressCallback | None, queries: int | None, bound: float | None
+    ) -> None:
+        self._callback = callback
+        self._queries = queries
+        self._bound = bound
+        self._next = 0.0
+
+    def look(self, run: _core.Run) -> None:
+        now = time.monotonic()
+        if self._callback is None or now < self._next:
+            return
+        self._next = now + _PROGRESS_S
+        live = run.live()
+        if live.phase == _core.Phase.done:
+            return
+        elapsed = live.elapsed * 1e-9
+        done = live.completed + live.errors
+        shares = []
+        if self._queries:
+            shares.append(done / self._queries)
+        if self._bound:
+            shares.append(elapsed / self._bound)
+        self._callback(
+            Progress(
+                phase=live.phase.name,
+                elapsed=elapsed,
+                fraction=min(1.0, max(shares)) if shares else None,
+                completed=done,
+                planned=self._queries,
+                queries_per_second=live.completed / elapsed if elapsed > 0 else 0.0,
+                p99=live.p99 * 1e-9 if live.completed else None,
+            )
+        )
+
+
+def measure(function: Callable[..., Any], *args: Any) -> Result:
+    """Time ``function(*args)``: closed loop, one client, until p99 is within ±5 % or 10 s.
+
+    ``function`` must return host data (numpy arrays, numbers, ...), computed when it returns.
+    """
+    call = function if len(args) == 1 else functools.partial(_call_with, function)
+    with LoadGenerator(call, samples=[args[0] if len(args) == 1 else args]) as generator:
+        return generator.run(
+            ClosedLoop(), warmup=0.1, p99_within=0.05, min_duration=0.5, max_duration=_MEASURE_BOUND_S
+        )
+
+
+def _call_with(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    return function(*args)
+
+
+def _window(
+    queries: int | None,
+    duration: float | None,
+    p99_within: float | None,
+    max_duration: float | None,
+) -> float | None:
+    """Return the window's bound in seconds, or None where a count alone ends it."""
+    if p99_within is not None:
+        if queries is not None or duration is not None:
+            raise UsageError("p99_within decides when to stop: give neither queries nor duration")
+        if not 0 < p99_within < 1:
+            raise UsageError(f"p99_within is a share between 0 and 1, not {p99_within!r}")
+        return max_duration or _DEFAULT_BOUND_S
+    if (queries is None) == (duration is None):
+        raise UsageError("give exactly one of queries and duration")
+    if queries is not None and queries < 1:
+        raise UsageError(f"queries must be 1 or more, not {queries!r}")
+    seconds = [s for s in (duration, max_duration) if s is not None]
+    if any(not 0 < s < 1e9 for s in seconds):
+        raise UsageError(f"a duration is a positive number of seconds, not {min(seconds)!r}")
+    return min(seconds, default=None)
+
+
+def _clock(name: ClockName) -> _core.Clock:
+    if name in ("auto", "virtual"):
+        return _core.Clock.best()
+    if name == "monotonic":
+        return _core.Clock.monotonic()
+    if name == "tsc":
+        clock = _core.Clock.tsc()
+        if clock is None:
+            raise UsageError("clock='tsc': the kernel does not trust this machine's TSC")
+        return clock
+    raise UsageError(f"clock must be 'auto', 'tsc', 'monotonic' or 'virtual', not {name!r}")
+
+
+def _copy(outputs: Any) -> Any:
+    if isinstance(outputs, dict):
+        return {name: _copy(value) for name, value in outputs.items()}
+    return np.array(outputs) if isinstance(outputs, np.ndarray) else outputs
+
+
+_open_generators: weakref.WeakSet[LoadGenerator] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Threads must not need the interpreter after it has gone."""
+    for generator in list(_open_generators):
+        generator.close()

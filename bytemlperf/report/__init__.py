@@ -1,0 +1,3 @@
+"""Reports: pure functions of finished results."""
+
+from __future__ import annotations

@@ -1,0 +1,118 @@
+"""Statistics that stay true under queueing: neighbouring latencies are not independent samples."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from bytemlperf.backend import Array
+
+# Sokal's window: the autocorrelation is summed up to the first lag above this many times itself.
+_SOKAL = 5.0
+# Longer series are averaged in blocks first; the blocks' own correlation is then what is left.
+_LONGEST_SERIES = 1 << 20
+
+
+def effective_sample_size(indicator: Array) -> float:
+    """Return how many independent samples the mean of a correlated 0/1 series is worth.
+
+    n_eff = p(1-p) / Var(mean). With the integrated autocorrelation time
+    tau = 1 + 2 * sum(rho_k), k up to the first M >= 5 tau(M) (Sokal, Monte Carlo Methods in
+    Statistical Mechanics, 1996), the variance of the mean is p(1-p) tau / n.
+
+    Args:
+        indicator: bool, shape [n], in the order of time.
+
+    Returns:
+        A number in (0, n]; n where the series is constant.
+    """
+    n = indicator.size
+    p = float(np.mean(indicator))
+    if n < 2 or p in (0.0, 1.0):
+        return float(n)
+    block = math.ceil(n / _LONGEST_SERIES)
+    used = n - n % block
+    series = np.asarray(indicator[:used], np.float64).reshape(-1, block).mean(axis=1) - p
+    variance = float(np.mean(series * series))
+    if variance == 0.0:
+        return float(n)
+    variance_of_mean = variance * _autocorrelation_time(series) / series.size
+    return min(float(n), p * (1.0 - p) / variance_of_mean)
+
+
+def _autocorrelation_time(series: Array) -> float:
+    """Integrated autocorrelation time of a centred series, at least 1."""
+    m = series.size
+    padded = 1 << (2 * m - 1).bit_length()
+    spectrum = np.fft.rfft(series, padded)
+    covariance = np.fft.irfft(spectrum * np.conj(spectrum), padded)[:m]
+    taus = 2.0 * np.cumsum(covariance / covariance[0]) - 1.0
+    beyond = np.nonzero(np.arange(m) >= _SOKAL * taus)[0]
+    return max(1.0, float(taus[beyond[0] if beyond.size else m - 1]))
+
+
+def quantile_rank(n: int, q: float) -> int:
+    """Rank (1-based) of the q-quantile among n: the smallest x with F(x) >= q."""
+    return max(1, math.ceil(q * n - 1e-9))
+
+
+def quantile_interval(
+    values: Array, q: float, confidence: float
+) -> tuple[tuple[float, float] | None, str]:
+    """Interval for the q-quantile of a correlated series from its order statistics.
+
+    The ranks are those of the binomial interval for n_eff independent samples, carried over to
+    the n that were seen; n_eff comes from the indicator of exceeding the quantile.
+
+    Args:
+        values: shape [n], in the order of time.
+        q: in (0, 1).
+        confidence: two-sided, e.g. 0.95.
+
+    Returns:
+        ``((low, high), "")``, or ``(None, reason)`` where the data cannot say.
+    """
+    n = values.size
+    if n == 0:
+        return None, "nothing was completed"
+    ordered = np.sort(values)
+    estimate = ordered[quantile_rank(n, q) - 1]
+    if ordered[0] == ordered[-1]:
+        return (float(estimate), float(estimate)), ""
+    n_eff = effective_sample_size(values > estimate)
+    whole = max(1, math.floor(n_eff))
+    low, high = _binomial_ranks(whole, q, confidence)
+    if low < 1 or high > whole:
+        need = _samples_needed(q, confidence)
+        return None, (
+            f"{n} queries are worth {whole} independent ones; "
+            f"a {confidence:.0%} interval of p{100 * q:g} needs {need}"
+        )
+    scale = n / whole
+    first = min(n, max(1, math.floor(low * scale)))
+    last = min(n, max(1, math.ceil(high * scale)))
+    return (float(ordered[first - 1]), float(ordered[last - 1])), ""
+
+
+def _binomial_ranks(n: int, q: float, confidence: float) -> tuple[int, int]:
+    """Ranks (l, u) with P(x_(l) <= quantile <= x_(u)) >= confidence; may lie outside 1..n."""
+    from scipy.special import bdtr, bdtrik
+
+    tail = (1.0 - confidence) / 2.0
+
+    def ppf(probability: float) -> int:
+        """Smallest k with P(Binomial(n, q) <= k) >= probability."""
+        guess = bdtrik(probability, n, q)
+        k = max(0, math.floor(guess) - 1) if math.isfinite(guess) else 0
+        while bdtr(k, n, q) < probability:
+            k += 1
+        return k
+
+    return ppf(tail), ppf(1.0 - tail) + 1
+
+
+def _samples_needed(q: float, confidence: float) -> int:
+    """Fewest independent samples whose largest and smallest can enclose the quantile."""
+    tail = (1.0 - confidence) / 2.0
+    return math.ceil(max(math.log(tail) / math.log(q), math.log(tail) / math.log1p(-q)))

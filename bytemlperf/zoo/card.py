@@ -1,0 +1,61 @@
+"""A model card: the JSON file in ``model_zoo/`` that says what a model is and how it is built."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Framework = Literal["torch", "onnx", "tensorflow"]
+Format = Literal["torchscript", "onnx", "saved_model"]
+DType = Literal["float32", "float16", "int64", "int32", "uint8", "bool"]
+
+
+class Tensor(BaseModel):
+    """One input of a model.
+
+    ``shape`` is the shape of one sample; the batch dimension is added in front unless ``batched``
+    is false. ``content`` says what realistic synthetic data looks like:
+
+    - ``normal``: standard normal; ``uniform``: U(low, high)
+    - ``token_ids``: integers in [low, high) up to the sample's length, ``pad`` after it
+    - ``mask``: 1 up to the sample's length, 0 after it (the same length as its ``token_ids``)
+    - ``segments``: 0 for the first part of the sample, 1 for the second, 0 after its length
+    - ``zeros``
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: DType
+    batched: bool = True
+    content: Literal["normal", "uniform", "token_ids", "mask", "segments", "zeros"] = "normal"
+    low: float = 0.0
+    high: float = 1.0
+    pad: int = 0
+
+
+class Card(BaseModel):
+    """What ``model_zoo/<name>.json`` holds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    title: str = Field(description="the name that people know, e.g. 'RoBERTa base'")
+    domain: str
+    purpose: str
+    framework: Framework
+    format: Format
+    precision: str = "fp32"
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[str, ...]
+    dataset: str | None = Field(description="a name in bytemlperf.datasets, or null for synthetic")
+    max_batch_size: int = Field(ge=1)
+    builder: str = Field(description="module in model_zoo/ that defines the architecture")
+    config: dict[str, Any] = Field(default_factory=dict, description="architecture, full size")
+    parameters: int = Field(ge=1, description="published parameter count, checked after the build")
+    tiny: dict[str, Any] = Field(default_factory=dict, description="overrides of config when tiny")
+    tolerance: float = Field(
+        default=1e-3, description="largest accepted absolute difference export vs source"
+    )

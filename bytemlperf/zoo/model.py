@@ -1,0 +1,58 @@
+"""A built model: what flows from the zoo to compilers, references and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bytemlperf.backend import Predict
+from bytemlperf.zoo.card import Card
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a model's weights come from.
+
+    Attributes:
+        kind: ``seeded`` (random from a seed: accuracy means nothing), ``checkpoint`` (the user's
+            ``--weights``) or ``embedded`` (trained, in the package).
+        sha256: hash of the state, names and bytes.
+        source: the seed, the checkpoint's path or the package file, for people.
+    """
+
+    kind: Literal["seeded", "checkpoint", "embedded"]
+    sha256: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that is built, exported and verified.
+
+    Attributes:
+        card: its model card.
+        preset: ``full`` or ``tiny``.
+        path: the exported artifact (a file, or a folder for a SavedModel).
+        weights: provenance of the weights.
+        parameters: counted in the built model.
+        operators: kind of operator to its count in the exported graph.
+        flops_per_sample: floating-point operations of one sample, or None where not counted.
+        export_difference: largest absolute difference export vs source when it was verified.
+        cached: true where nothing had to be built.
+        tokenizer: path of the checkpoint's ``tokenizer.json``, where it has one.
+        load_source: loads the eager source model as a predict function (slow: call it once).
+    """
+
+    card: Card
+    preset: Literal["full", "tiny"]
+    path: Path
+    weights: Weights
+    parameters: int
+    operators: dict[str, int]
+    flops_per_sample: float | None
+    export_difference: float
+    cached: bool
+    tokenizer: Path | None
+    load_source: Callable[[], Predict]

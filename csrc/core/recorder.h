@@ -1,0 +1,152 @@
+// What is kept of each query: five intervals in histograms, a time series, raw stamps.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/clock.h"
+#include "core/histogram.h"
+
+namespace bytemlperf {
+
+// The life of one query. Each difference of neighbours is one interval, so that they sum exactly
+// to the latency, completed - intended.
+struct Stamps {
+    Nanos intended;   // the plan; in closed loop = submitted
+    Nanos submitted;  // the client hands it over
+    Nanos ready;      // its batch is closed and gathered
+    Nanos entered;    // the backend may be called (a Python one: the GIL is held)
+    Nanos completed;  // the backend has answered
+};
+
+enum class Interval : std::uint8_t { kLatency, kServiceTime, kScheduleLag, kQueueWait, kGilWait };
+inline constexpr std::size_t kIntervals = 5;
+
+// Layout of Result.stamps; the binding describes it to numpy field by field.
+struct StampRecord {
+    std::uint64_t query;
+    std::uint32_t client;
+    std::uint32_t instance;
+    Stamps stamps;
+};
+
+// Completions by time: 128 bins whose width doubles, by merging pairs, when the run outgrows them.
+class Timeline {
+  public:
+    struct Bin {
+        std::uint64_t queries = 0;
+        std::uint64_t errors = 0;
+        Nanos latency_sum = 0;
+        Nanos latency_max = 0;
+    };
+    static constexpr std::size_t kBins = 128;
+
+    void complete(Nanos since_start, Nanos latency) noexcept {
+        Bin& bin = at(since_start);
+        ++bin.queries;
+        bin.latency_sum += latency;
+        if (latency > bin.latency_max) bin.latency_max = latency;
+    }
+    void error(Nanos since_start) noexcept { ++at(since_start).errors; }
+    void merge(const Timeline& other);
+
+    [[nodiscard]] Nanos bin_width() const noexcept { return Nanos{1} << shift_; }
+    [[nodiscard]] const std::array<Bin, kBins>& bins() const noexcept { return bins_; }
+
+  private:
+    Bin& at(Nanos since_start) noexcept {
+        const Nanos t = since_start > 0 ? since_start : 0;
+        while ((t >> shift_) >= static_cast<Nanos>(kBins)) halve();
+        return bins_[static_cast<std::size_t>(t >> shift_)];
+    }
+    void halve() noexcept;
+
+    unsigned shift_ = 20;  // about 1 ms
+    std::array<Bin, kBins> bins_{};
+};
+
+struct ErrorClass {
+    std::uint64_t count = 0;
+    std::string first;
+};
+
+// One thread writes; others may read the histograms, the counters and the published stamps.
+class Recorder {
+  public:
+    // `stamp_bytes`: memory for raw stamps; recording goes on without them when it is full.
+    Recorder(std::uint32_t instance, std::size_t stamp_bytes);
+
+    // Completions after `window_end` count in the latency, not in the throughput.
+    void complete(std::uint64_t query, std::uint32_t client, const Stamps& s, std::uint32_t samples,
+                  Nanos window_start, Nanos window_end) noexcept {
+        const Nanos latency = s.completed - s.intended;
+        of(Interval::kLatency).record(latency);
+        of(Interval::kServiceTime).record(s.completed - s.entered);
+        of(Interval::kScheduleLag).record(s.submitted - s.intended);
+        of(Interval::kQueueWait).record(s.ready - s.submitted);
+        of(Interval::kGilWait).record(s.entered - s.ready);
+        timeline_.complete(s.completed - window_start, latency);
+        if (s.completed <= window_end) {
+            ++queries_in_window_;
+            samples_in_window_ += samples;
+        }
+        if (s.completed > last_completed_) last_completed_ = s.completed;
+        const std::size_t n = stamp_count_.load(std::memory_order_relaxed);
+        if (n < stamp_capacity_) {
+            stamps_[n] = {query, client, instance_, s};
+            stamp_count_.store(n + 1, std::memory_order_release);
+        } else {
+            stamps_complete_ = false;
+        }
+    }
+    void fail(const std::string& kind, const std::string& message, Nanos at, Nanos window_start);
+
+    [[nodiscard]] const Histogram& histogram(Interval i) const noexcept {
+        return histograms_[static_cast<std::size_t>(i)];
+    }
+    [[nodiscard]] std::uint64_t completed() const noexcept {
+        return histogram(Interval::kLatency).count();
+    }
+    [[nodiscard]] std::uint64_t errors() const noexcept {
+        return errors_.load(std::memory_order_relaxed);
+    }
+    // Stamps published so far; they may be read while the run goes on.
+    [[nodiscard]] std::size_t stamp_count() const noexcept {
+        return stamp_count_.load(std::memory_order_acquire);
+    }
+    [[nodiscard]] const StampRecord* stamps() const noexcept { return stamps_.get(); }
+
+    // The rest is read after the run only.
+    [[nodiscard]] bool stamps_complete() const noexcept { return stamps_complete_; }
+    [[nodiscard]] const Timeline& timeline() const noexcept { return timeline_; }
+    [[nodiscard]] std::uint64_t queries_in_window() const noexcept { return queries_in_window_; }
+    [[nodiscard]] std::uint64_t samples_in_window() const noexcept { return samples_in_window_; }
+    [[nodiscard]] Nanos last_completed() const noexcept { return last_completed_; }
+    [[nodiscard]] const std::map<std::string, ErrorClass>& error_classes() const noexcept {
+        return error_classes_;
+    }
+
+  private:
+    Histogram& of(Interval i) noexcept { return histograms_[static_cast<std::size_t>(i)]; }
+
+    std::uint32_t instance_;
+    std::array<Histogram, kIntervals> histograms_;
+    Timeline timeline_;
+    std::uint64_t queries_in_window_ = 0;
+    std::uint64_t samples_in_window_ = 0;
+    Nanos last_completed_ = 0;
+    std::size_t stamp_capacity_;
+    std::unique_ptr<StampRecord[]> stamps_;  // pages are touched as they fill
+    std::atomic<std::size_t> stamp_count_{0};
+    bool stamps_complete_ = true;
+    std::atomic<std::uint64_t> errors_{0};
+    std::map<std::string, ErrorClass> error_classes_;
+};
+
+}  // namespace bytemlperf

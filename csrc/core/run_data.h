@@ -1,0 +1,78 @@
+// What a run is asked for and what it leaves.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/arrivals.h"
+#include "core/recorder.h"
+
+namespace bytemlperf {
+
+// Each client submits again `think_time` after its answer.
+struct ClosedLoop {
+    std::uint32_t clients = 1;
+    Nanos think_time = 0;
+};
+
+// `clients` threads submit what the process plans, whatever the backend does.
+struct OpenLoop {
+    std::shared_ptr<const ArrivalProcess> process;
+    std::uint32_t clients = 1;
+    // Everything is due at once, so the window lasts until the last answer.
+    bool window_is_drain = false;
+};
+
+struct RunSpec {
+    std::variant<ClosedLoop, OpenLoop> pattern;
+    PlanLimit limit;  // the first bound reached ends the window
+    Nanos warmup = 0;
+    std::uint64_t seed = 0;
+    std::size_t stamp_bytes = 0;
+    bool keep_outputs = false;
+    std::uint32_t threads_per_instance = 1;  // that the backend computes with
+
+    // The warm-up walks a plan of its own, so that it does not change the one that is measured.
+    [[nodiscard]] std::uint64_t warmup_seed() const noexcept { return seed ^ 0x5741524DU; }
+};
+
+enum class Phase : std::uint8_t { kLoad, kWarmup, kMeasure, kDrain, kDone };
+
+struct Live {
+    Phase phase = Phase::kLoad;
+    Nanos elapsed = 0;  // in the window
+    std::uint64_t completed = 0;
+    std::uint64_t errors = 0;
+    Nanos p99 = 0;
+};
+
+struct RunData {
+    RunData() = default;
+    RunData(RunData&&) = default;
+    RunData& operator=(RunData&&) = default;
+
+    std::vector<std::unique_ptr<Recorder>> recorders;  // one an instance
+    std::uint64_t planned = 0;
+    std::uint64_t plan_hash = 0;  // 0 in closed loop, which has no plan
+    Nanos window_start = 0;
+    Nanos window_end = 0;
+    bool spinning = false;
+    double clock_drift_ppm = 0.0;
+
+    [[nodiscard]] std::unique_ptr<Histogram> merged(Interval interval) const;
+    [[nodiscard]] Timeline timeline() const;
+    [[nodiscard]] std::map<std::string, ErrorClass> error_classes() const;
+    [[nodiscard]] std::uint64_t completed() const;
+    [[nodiscard]] std::uint64_t errors() const;
+    [[nodiscard]] std::uint64_t queries_in_window() const;
+    [[nodiscard]] std::uint64_t samples_in_window() const;
+    [[nodiscard]] Nanos last_completed() const;
+    [[nodiscard]] bool stamps_complete() const;
+};
+
+}  // namespace bytemlperf

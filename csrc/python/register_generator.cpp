@@ -1,0 +1,197 @@
+#include <pybind11/native_enum.h>
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <functional>
+
+#include "core/device.h"
+#include "core/generator.h"
+#include "core/virtual_run.h"
+#include "python/python_backend.h"
+#include "python/register.h"
+
+namespace bytemlperf {
+
+namespace py = pybind11;
+
+namespace {
+
+// Makes the instances of a run; Python passes one of these, the generator owns what it makes.
+using BackendFactory = std::function<std::unique_ptr<Backend>(Clock)>;
+
+struct BackendSpec {
+    BackendFactory make;
+};
+
+BackendSpec null_backend(std::uint32_t batch) {
+    return {[batch](Clock clock) { return std::make_unique<NullBackend>(clock, batch); }};
+}
+
+BackendSpec device_backend(const DeviceModel& model, std::uint32_t batch, std::uint64_t seed,
+                           bool spin) {
+    return {[=](Clock clock) {
+        return std::make_unique<DeviceServer>(model, clock, batch, seed, spin);
+    }};
+}
+
+BackendSpec prepared_backend(const py::object& make, const py::object& keep, const py::list& feeds,
+                             const std::vector<std::uint32_t>& samples) {
+    auto prepared = std::make_shared<PreparedFeeds>();
+    for (const auto& item : feeds) {
+        prepared->feeds.push_back(py::reinterpret_borrow<py::object>(item));
+    }
+    prepared->samples = samples;
+    return {[make, keep, prepared](Clock clock) -> std::unique_ptr<Backend> {
+        return std::make_unique<PythonBackend>(clock, make, keep, prepared);
+    }};
+}
+
+// `make_slot` () -> (mapping for the callable, {name: writable array}) is called for each instance.
+BackendSpec staged_backend(const py::object& make, const py::object& keep,
+                           std::shared_ptr<const SamplePool> pool, const py::object& make_slot) {
+    return {[=](Clock clock) -> std::unique_ptr<Backend> {
+        const py::tuple made = make_slot();
+        const py::dict arrays = made[1];
+        StagedFeeds staged{pool, made[0], {}};
+        for (const Column& column : pool->columns()) {
+            staged.slots.push_back(
+                column.shared ? nullptr
+                              : static_cast<std::byte*>(
+                                    arrays[py::str(column.name)].cast<py::array>().mutable_data()));
+        }
+        return std::make_unique<PythonBackend>(clock, make, keep, std::move(staged));
+    }};
+}
+
+std::shared_ptr<SamplePool> make_pool(const std::map<std::string, std::pair<py::array, bool>>& arrays,
+                                      std::uint64_t rows, std::uint32_t batch) {
+    std::vector<Column> columns;
+    for (const auto& [name, entry] : arrays) {
+        const auto& [array, shared] = entry;
+        const auto bytes = static_cast<std::size_t>(array.nbytes());
+        columns.push_back({name, static_cast<const std::byte*>(array.data()),
+                           shared ? bytes : bytes / rows, shared});
+    }
+    return std::make_shared<SamplePool>(std::move(columns), rows, batch);
+}
+
+RunSpec make_spec(const py::object& pattern, std::optional<std::uint64_t> queries,
+                  std::optional<Nanos> duration, Nanos warmup, std::uint64_t seed,
+                  std::size_t stamp_bytes, bool keep_outputs, std::uint32_t threads_per_instance) {
+    RunSpec spec;
+    if (py::isinstance<ClosedLoop>(pattern)) {
+        spec.pattern = pattern.cast<ClosedLoop>();
+    } else {
+        spec.pattern = pattern.cast<OpenLoop>();
+    }
+    spec.limit = {queries, duration};
+    spec.warmup = warmup;
+    spec.seed = seed;
+    spec.stamp_bytes = stamp_bytes;
+    spec.keep_outputs = keep_outputs;
+    spec.threads_per_instance = threads_per_instance;
+    return spec;
+}
+
+// A generator is torn down without the GIL: its threads need it to unload.
+struct ReleaseAndDelete {
+    void operator()(Generator* generator) const {
+        const py::gil_scoped_release release;
+        delete generator;
+    }
+};
+
+std::unique_ptr<Generator, ReleaseAndDelete> make_generator(const BackendSpec& backend,
+                                                            std::uint32_t instances, Clock clock) {
+    std::vector<std::unique_ptr<Backend>> backends;
+    for (std::uint32_t i = 0; i < instances; ++i) backends.push_back(backend.make(clock));
+    return std::unique_ptr<Generator, ReleaseAndDelete>(new Generator(std::move(backends), clock));
+}
+
+// Signals are seen by Python while a virtual run computes; an exception ends the window.
+bool no_signal() {
+    const py::gil_scoped_acquire gil;
+    return PyErr_CheckSignals() == 0;
+}
+
+RunData virtual_run(const RunSpec& spec, const DeviceModel& device, std::uint32_t batch) {
+    const py::gil_scoped_release release;
+    return run_virtual(spec, device, batch, &no_signal);
+}
+
+}  // namespace
+
+void register_generator(py::module_& m) {
+    py::class_<Clock>(m, "Clock", "Integer ns on the scale of CLOCK_MONOTONIC.")
+        .def_static("monotonic", &Clock::monotonic)
+        .def_static("tsc", &Clock::tsc, "None where the kernel does not trust the TSC.")
+        .def_static("best", &Clock::best)
+        .def("now", &Clock::now)
+        .def_property_readonly("is_tsc", &Clock::is_tsc)
+        .def_property_readonly("cost_ns", &Clock::cost_ns)
+        .def_property_readonly("drift_ppm", &Clock::drift_ppm);
+
+    py::class_<SamplePool, std::shared_ptr<SamplePool>>(m, "SamplePool")
+        .def(py::init(&make_pool), py::arg("arrays"), py::arg("rows"), py::arg("batch"),
+             py::keep_alive<1, 2>())
+        .def_property_readonly("period", &SamplePool::period)
+        .def("first_row", &SamplePool::first_row, py::arg("query"))
+        .def("contiguous", &SamplePool::contiguous, py::arg("query"));
+
+    py::class_<BackendSpec>(m, "BackendSpec", "How the instances of a generator are made.")
+        .def_static("null", &null_backend, py::arg("batch"))
+        .def_static("device", &device_backend, py::arg("model"), py::arg("batch"), py::arg("seed"),
+                    py::arg("spin"))
+        .def_static("prepared", &prepared_backend, py::arg("make"), py::arg("keep"),
+                    py::arg("feeds"), py::arg("samples"))
+        .def_static("staged", &staged_backend, py::arg("make"), py::arg("keep"), py::arg("pool"),
+                    py::arg("make_slot"));
+
+    py::class_<ClosedLoop>(m, "ClosedLoop")
+        .def(py::init<std::uint32_t, Nanos>(), py::arg("clients"), py::arg("think_time"));
+    py::class_<OpenLoop>(m, "OpenLoop")
+        .def(py::init([](std::shared_ptr<ArrivalProcess> process, std::uint32_t clients,
+                         bool window_is_drain) {
+                 return OpenLoop{std::move(process), clients, window_is_drain};
+             }),
+             py::arg("process"), py::arg("clients"), py::arg("window_is_drain"));
+    py::class_<RunSpec>(m, "RunSpec", "One run; times in ns.")
+        .def(py::init(&make_spec), py::kw_only(), py::arg("pattern"), py::arg("queries"),
+             py::arg("duration"), py::arg("warmup"), py::arg("seed"), py::arg("stamp_bytes"),
+             py::arg("keep_outputs"), py::arg("threads_per_instance"));
+
+    py::native_enum<Phase>(m, "Phase", "enum.Enum")
+        .value("load", Phase::kLoad)
+        .value("warmup", Phase::kWarmup)
+        .value("measure", Phase::kMeasure)
+        .value("drain", Phase::kDrain)
+        .value("done", Phase::kDone)
+        .finalize();
+    py::class_<Live>(m, "Live", "Figures of a run that goes on; times in ns.")
+        .def_readonly("phase", &Live::phase)
+        .def_readonly("elapsed", &Live::elapsed)
+        .def_readonly("completed", &Live::completed)
+        .def_readonly("errors", &Live::errors)
+        .def_readonly("p99", &Live::p99);
+    py::class_<Run, std::shared_ptr<Run>>(m, "Run")
+        .def("wait", &Run::wait, py::arg("timeout"), py::call_guard<py::gil_scoped_release>(),
+             "True when the run has ended; waits at most timeout ns.")
+        .def("stop", &Run::stop, "End the window now and drain.")
+        .def("live", &Run::live, py::call_guard<py::gil_scoped_release>())
+        .def("stamps", [](const Run& run) { return copy_stamps(run.recorders()); },
+             "The stamps recorded so far.")
+        .def("finish", &Run::finish, py::call_guard<py::gil_scoped_release>());
+
+    py::class_<Generator, std::unique_ptr<Generator, ReleaseAndDelete>>(m, "Generator")
+        .def(py::init(&make_generator), py::arg("backend"), py::arg("instances"), py::arg("clock"))
+        .def("start", &Generator::start, py::arg("spec"), py::call_guard<py::gil_scoped_release>())
+        .def("close", &Generator::close, py::call_guard<py::gil_scoped_release>(),
+             "Unload every instance on its thread.")
+        .def("abandon", &Generator::abandon, "Leave behind the calls that do not return.");
+
+    m.def("run_virtual", &virtual_run, py::arg("spec"), py::arg("device"), py::arg("batch"),
+          "Run on a virtual clock.");
+    m.def("available_cores", &available_cores, "Processors that this process may run on.");
+}
+
+}  // namespace bytemlperf

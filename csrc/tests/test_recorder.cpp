@@ -1,0 +1,96 @@
+#include <cstring>
+#include <vector>
+
+#include "check.h"
+#include "core/recorder.h"
+#include "core/sample_pool.h"
+
+using namespace bytemlperf;
+
+namespace {
+
+Nanos sum_of(const Recorder& recorder, Interval interval) {
+    return recorder.histogram(interval).sum();
+}
+
+void intervals_sum_to_the_latency() {
+    Recorder recorder(0, 1 << 20);
+    for (Nanos i = 0; i < 1000; ++i) {
+        recorder.complete(static_cast<std::uint64_t>(i), 0,
+                          {i, i + 3, i + 10, i + 11, i + 100 + i % 7}, 4, 0, 600);
+    }
+    CHECK(sum_of(recorder, Interval::kScheduleLag) == 3000);
+    CHECK(sum_of(recorder, Interval::kQueueWait) == 7000);
+    CHECK(sum_of(recorder, Interval::kGilWait) == 1000);
+    CHECK(sum_of(recorder, Interval::kLatency) ==
+          sum_of(recorder, Interval::kScheduleLag) + sum_of(recorder, Interval::kQueueWait) +
+              sum_of(recorder, Interval::kGilWait) + sum_of(recorder, Interval::kServiceTime));
+    // Only what was completed by the window's end is throughput.
+    CHECK(recorder.completed() == 1000);
+    CHECK(recorder.queries_in_window() < 510 && recorder.queries_in_window() > 490);
+    CHECK(recorder.samples_in_window() == 4 * recorder.queries_in_window());
+}
+
+void stamps_stop_at_their_budget() {
+    Recorder recorder(5, 10 * sizeof(StampRecord));
+    for (std::uint64_t i = 0; i < 10; ++i) recorder.complete(i, 2, {1, 2, 3, 4, 5}, 1, 0, kNever);
+    CHECK(recorder.stamp_count() == 10 && recorder.stamps_complete());
+    recorder.complete(10, 2, {1, 2, 3, 4, 5}, 1, 0, kNever);
+    CHECK(recorder.stamp_count() == 10 && !recorder.stamps_complete());
+    CHECK(recorder.stamps()[9].query == 9 && recorder.stamps()[9].client == 2);
+    CHECK(recorder.stamps()[9].instance == 5 && recorder.stamps()[9].stamps.completed == 5);
+}
+
+void a_timeline_keeps_every_query_as_it_widens() {
+    Timeline fine;
+    Timeline coarse;
+    for (Nanos t = 0; t < kSecond; t += 1'000'000) fine.complete(t, 10);
+    for (Nanos t = 0; t < 100 * kSecond; t += 100'000'000) coarse.complete(t, 20);
+    fine.merge(coarse);
+    std::uint64_t queries = 0;
+    Nanos latencies = 0;
+    for (const auto& bin : fine.bins()) {
+        queries += bin.queries;
+        latencies += bin.latency_sum;
+    }
+    CHECK(queries == 2000 && latencies == 1000 * 10 + 1000 * 20);
+    CHECK(fine.bin_width() == coarse.bin_width());
+    CHECK(fine.bins()[0].latency_max == 20);
+}
+
+void errors_are_counted_by_class_with_the_first_message() {
+    Recorder recorder(0, 0);
+    recorder.fail("ValueError", "first", 10, 0);
+    recorder.fail("ValueError", "second", 20, 0);
+    recorder.fail("OSError", "other", 30, 0);
+    CHECK(recorder.errors() == 3 && recorder.completed() == 0);
+    CHECK(recorder.error_classes().at("ValueError").count == 2);
+    CHECK(recorder.error_classes().at("ValueError").first == "first");
+}
+
+void a_gather_wraps_around_the_pool() {
+    const std::vector<std::uint16_t> rows{0, 1, 2, 3, 4};
+    const SamplePool pool({{"x", reinterpret_cast<const std::byte*>(rows.data()), 2, false}}, 5, 3);
+    CHECK(pool.period() == 5);
+    std::vector<std::uint16_t> slot(3);
+    for (std::uint64_t k = 0; k < 12; ++k) {
+        pool.gather(pool.columns()[0], k, reinterpret_cast<std::byte*>(slot.data()));
+        for (std::uint64_t i = 0; i < 3; ++i) CHECK(slot[i] == (k * 3 + i) % 5);
+        CHECK(pool.contiguous(k) == (pool.first_row(k) <= 2));
+    }
+    const SamplePool larger({{"x", reinterpret_cast<const std::byte*>(rows.data()), 2, false}}, 5, 12);
+    std::vector<std::uint16_t> big(12);
+    larger.gather(larger.columns()[0], 1, reinterpret_cast<std::byte*>(big.data()));
+    for (std::uint64_t i = 0; i < 12; ++i) CHECK(big[i] == (12 + i) % 5);
+}
+
+}  // namespace
+
+int main() {
+    intervals_sum_to_the_latency();
+    stamps_stop_at_their_budget();
+    a_timeline_keeps_every_query_as_it_widens();
+    errors_are_counted_by_class_with_the_first_message();
+    a_gather_wraps_around_the_pool();
+    return check::report();
+}

@@ -1,0 +1,3 @@
+"""Model cards, and the modules that define their architectures."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The tasks that are shipped, one JSON file each."""
+
+from __future__ import annotations
