@@ -11,7 +11,7 @@ from importlib.metadata import version as _version
 from pathlib import Path as _Path
 
 try:
-    from bytemlperf import _core as _core
+    import bytemlperf._core as _core
 except ModuleNotFoundError as error:
     if error.name != "bytemlperf._core":
         raise

@@ -82,7 +82,7 @@ def quantile_interval(
         return (float(estimate), float(estimate)), ""
     n_eff = effective_sample_size(values > estimate)
     whole = max(1, math.floor(n_eff))
-    low, high = _binomial_ranks(whole, q, confidence)
+    low, high = binomial_ranks(whole, q, confidence)
     if low < 1 or high > whole:
         need = _samples_needed(q, confidence)
         return None, (
@@ -95,8 +95,9 @@ def quantile_interval(
     return (float(ordered[first - 1]), float(ordered[last - 1])), ""
 
 
-def _binomial_ranks(n: int, q: float, confidence: float) -> tuple[int, int]:
-    """Ranks (l, u) with P(x_(l) <= quantile <= x_(u)) >= confidence; may lie outside 1..n."""
+def binomial_ranks(n: int, q: float, confidence: float) -> tuple[int, int]:
+    """Ranks (l, u) with P(x_(l) <= quantile <= x_(u)) >= confidence for n independent samples;
+    l is 0 and u is n + 1 where no sample is far enough out."""
     from scipy.special import bdtr, bdtrik
 
     tail = (1.0 - confidence) / 2.0
