@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -29,10 +29,11 @@ def test_statistics_equal_their_formulas(dtype: str, data: st.DataObject) -> Non
     bound = 100.0
     r, c = data.draw(pairs(dtype, min_value=-bound, max_value=bound, allow_subnormal=False))
     found = difference(r, c)
+    # A relative difference to something tiny overflows, in the formula too.
+    assume(not ((r != 0) & (np.abs(r) < 1e-100)).any())
     r64, c64 = r.astype(np.float64), c.astype(np.float64)
     d = np.abs(c64 - r64)
-    with np.errstate(over="ignore"):
-        relative = d / np.where(r64 == 0, 1.0, np.abs(r64))
+    relative = d / np.where(r64 == 0, 1.0, np.abs(r64))
     assert found.elements == r.size
     assert found.mean_diff == pytest.approx(d.mean(), rel=1e-12)
     assert found.std_diff == pytest.approx(d.std(), rel=1e-6, abs=1e-6 * (1 + d.max()))
