@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from types import ModuleType
 
 from bytemlperf.errors import BytemlperfError
@@ -23,3 +24,9 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         raise MissingExtra(
             f"{purpose} needs the package {missing!r}: pip install 'bytemlperf[{extra}]'"
         ) from error
+
+
+def require_tensorflow(purpose: str) -> ModuleType:
+    """Import TensorFlow without its start-up notes (set TF_CPP_MIN_LOG_LEVEL=0 to see them)."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    return require("tensorflow", extra="tf", purpose=purpose)

@@ -2,10 +2,51 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from bytemlperf.backend import Array, Feeds
+
+_Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score as the field prints it (a fraction or percent), with its 95 % interval.
+
+    Attributes:
+        value: the score.
+        low, high: its 95 % interval.
+        n: items that were scored (questions for SQuAD, not features).
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def proportion(hits: int, n: int, scale: float = 1.0) -> Metric:
+    """A share of hits with Wilson's 95 % score interval (Wilson, JASA 1927)."""
+    if n == 0:
+        return Metric(math.nan, math.nan, math.nan, 0)
+    p, z2 = hits / n, _Z95 * _Z95 / n
+    middle = (p + z2 / 2) / (1 + z2)
+    half = _Z95 / (1 + z2) * math.sqrt(p * (1 - p) / n + z2 / (4 * n))
+    return Metric(scale * p, scale * max(0.0, middle - half), scale * min(1.0, middle + half), n)
+
+
+def mean_score(scores: Sequence[float], scale: float = 1.0) -> Metric:
+    """The mean of scores in [0, 1] with a 95 % interval from the normal approximation."""
+    n = len(scores)
+    if n == 0:
+        return Metric(math.nan, math.nan, math.nan, 0)
+    mean = math.fsum(scores) / n
+    variance = math.fsum((s - mean) ** 2 for s in scores) / max(1, n - 1)
+    half = _Z95 * math.sqrt(variance / n)
+    return Metric(scale * mean, scale * max(0.0, mean - half), scale * min(1.0, mean + half), n)
 
 
 class Dataset(Protocol):
@@ -36,6 +77,5 @@ class Dataset(Protocol):
     def select(self, percent: float, seed: int) -> list[int]:
         """Return the numbers of a seeded subset of ``percent`` of the data, ascending."""
 
-    def score(self, samples: Sequence[int], outputs: Mapping[str, Array]) -> dict[str, float]:
-        """Return the metrics; row i of each output belongs to ``samples[i]``. Fractions or percent
-        as the field prints them, by the metric's usual name (``Top-1``, ``F1 Score``)."""
+    def score(self, samples: Sequence[int], outputs: Mapping[str, Array]) -> dict[str, Metric]:
+        """Return the metrics by their usual names; row i of each output is ``samples[i]``'s."""

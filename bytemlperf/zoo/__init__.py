@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+from bytemlperf.zoo.built import Built, state_sha256
+from bytemlperf.zoo.cache import cache_root
 from bytemlperf.zoo.card import Card, Tensor
+from bytemlperf.zoo.cards import list_cards, load_card
 from bytemlperf.zoo.model import Model, Weights
+from bytemlperf.zoo.opening import open_model
+from bytemlperf.zoo.synthetic import synthetic_feeds
 
-__all__ = ["Card", "Model", "Tensor", "Weights"]
+__all__ = [
+    "Built",
+    "Card",
+    "Model",
+    "Tensor",
+    "Weights",
+    "cache_root",
+    "list_cards",
+    "load_card",
+    "open_model",
+    "state_sha256",
+    "synthetic_feeds",
+]

@@ -1,0 +1,101 @@
+"""The user's cache of built models: addressed by content, whole or absent, one builder at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bytemlperf.errors import BytemlperfError
+
+MANIFEST = "manifest.json"
+Report = Callable[[str, float | None], None]
+
+
+def cache_root() -> Path:
+    """Return the cache folder: ``$BYTEMLPERF_CACHE``, else the user's cache of this platform."""
+    if override := os.environ.get("BYTEMLPERF_CACHE"):
+        return Path(override)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("bytemlperf")
+
+
+def content_key(parts: Mapping[str, Any]) -> str:
+    """Return a hash of everything that decides what a build gives."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hash of a file, or of every file in a folder with its name."""
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    for file in files:
+        digest.update(f"{file.relative_to(path.parent)}\n".encode())
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+class Entry:
+    """One cached model: a folder with an artifact and a manifest that was written last."""
+
+    def __init__(self, root: Path, name: str, key: str) -> None:
+        self.folder = root / "models" / f"{name}-{key}"
+
+    def read(self) -> dict[str, Any] | None:
+        """Return the manifest, or None where there is no whole entry."""
+        try:
+            manifest = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
+            artifact = self.folder / manifest["artifact"]
+            if size_of(artifact) != manifest["artifact_bytes"]:
+                return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return dict(manifest)
+
+    @contextmanager
+    def locked(self, report: Report) -> Iterator[None]:
+        """Hold the entry against other processes; waits, and says so."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with (self.folder.parent / f".{self.folder.name}.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                report("another process builds this model; waiting for it", None)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def replacing(self, bytes_needed: int) -> Iterator[Path]:
+        """Give an empty folder that becomes the entry when the block ends without an error."""
+        parent = self.folder.parent
+        free = shutil.disk_usage(parent).free
+        if free < bytes_needed:
+            raise BytemlperfError(
+                f"{parent}: {bytes_needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are "
+                "free; clear space or set BYTEMLPERF_CACHE to another folder"
+            )
+        with tempfile.TemporaryDirectory(prefix=".building-", dir=parent) as temporary:
+            made = Path(temporary) / "entry"
+            made.mkdir()
+            yield made
+            if self.folder.exists():
+                shutil.rmtree(self.folder)
+            made.rename(self.folder)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())

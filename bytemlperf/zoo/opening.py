@@ -1,0 +1,172 @@
+"""card -> build -> export -> verify -> cache, and back from the cache."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from dataclasses import asdict
+from importlib import metadata, resources
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from bytemlperf.backend import Predict
+from bytemlperf.errors import BytemlperfError, UsageError
+from bytemlperf.zoo.built import Built
+from bytemlperf.zoo.cache import (
+    MANIFEST,
+    Entry,
+    Report,
+    cache_root,
+    content_key,
+    file_sha256,
+    size_of,
+)
+from bytemlperf.zoo.card import Card
+from bytemlperf.zoo.cards import load_card
+from bytemlperf.zoo.model import Model, Weights
+from bytemlperf.zoo.operators import count_operators
+from bytemlperf.zoo.verify import verify_export
+
+Preset = Literal["full", "tiny"]
+
+_SCHEMA = 1
+_ARTIFACT = {"torchscript": "model.pt", "onnx": "model.onnx", "saved_model": "saved_model"}
+_PACKAGES = {"torch": ("torch",), "onnx": ("onnx",), "tensorflow": ("tensorflow-cpu", "tensorflow")}
+_BYTES_PER_PARAMETER = 5  # fp32 and some room
+
+
+def _silent(message: str, fraction: float | None) -> None:
+    """The progress of those who do not want any."""
+
+
+def open_model(
+    name_or_path: str,
+    *,
+    preset: Preset = "full",
+    weights: Path | None = None,
+    seed: int = 0,
+    cache_dir: Path | None = None,
+    progress: Report | None = None,
+) -> Model:
+    """Return a built, exported and verified model; from the cache where it is there.
+
+    Args:
+        name_or_path: a card's name, or a path to one.
+        preset: ``tiny`` is the same architecture at a size for tests.
+        weights: folder of a real checkpoint; None for the seeded (or embedded) weights.
+        seed: of seeded weights.
+        progress: called with what is being done and how far (0 to 1, or None).
+
+    Raises:
+        UsageError: for an unknown model or a checkpoint that is not there.
+        BytemlperfError: naming the model and the step that failed.
+    """
+    report = progress or _silent
+    card = load_card(name_or_path)
+    if weights is not None and not weights.exists():
+        raise UsageError(f"--weights {weights}: no such file or folder")
+    builder = _builder(card)
+    entry = Entry(cache_dir or cache_root(), f"{card.name}-{preset}", _key(card, preset, weights, seed))
+
+    def build() -> Built:
+        config = dict(card.config) | (dict(card.tiny) if preset == "tiny" else {})
+        built = builder.build(card, config, seed, weights)
+        if not isinstance(built, Built):
+            raise BytemlperfError(f"{card.name}: model_zoo/{card.builder}.py returned no Built")
+        return built
+
+    manifest = entry.read()
+    cached = manifest is not None
+    if manifest is None:
+        with entry.locked(report):
+            manifest = entry.read()
+            if manifest is None:
+                manifest = _make(card, preset, entry, build, report)
+    return Model(
+        card=card,
+        preset=preset,
+        path=entry.folder / manifest["artifact"],
+        weights=Weights(**manifest["weights"]),
+        parameters=manifest["parameters"],
+        operators=manifest["operators"],
+        flops_per_sample=manifest["flops_per_sample"],
+        export_difference=manifest["export_difference"],
+        cached=cached,
+        tokenizer=Path(manifest["tokenizer"]) if manifest["tokenizer"] else None,
+        load_source=lambda: _source(build),
+    )
+
+
+def _source(build: Any) -> Predict:
+    built: Built = build()
+    return built.source
+
+
+def _builder(card: Card) -> ModuleType:
+    try:
+        return importlib.import_module(f"bytemlperf.model_zoo.{card.builder}")
+    except ModuleNotFoundError as error:
+        if error.name != f"bytemlperf.model_zoo.{card.builder}":
+            raise
+        raise UsageError(
+            f"model_zoo/{card.name}.json: builder: there is no model_zoo/{card.builder}.py"
+        ) from error
+
+
+def _key(card: Card, preset: str, weights: Path | None, seed: int) -> str:
+    source = resources.files("bytemlperf.model_zoo") / f"{card.builder}.py"
+    return content_key(
+        {
+            "schema": _SCHEMA,
+            "card": card.model_dump(),
+            "preset": preset,
+            "weights": file_sha256(weights) if weights else f"seed {seed}",
+            "builder": source.read_text(encoding="utf-8"),
+            "framework": _framework_version(card),
+        }
+    )
+
+
+def _framework_version(card: Card) -> str:
+    for package in _PACKAGES[card.framework]:
+        try:
+            return f"{package} {metadata.version(package)}"
+        except metadata.PackageNotFoundError:
+            continue
+    return "not installed"
+
+
+def _make(card: Card, preset: Preset, entry: Entry, build: Any, report: Report) -> dict[str, Any]:
+    report(f"building {card.title}", 0.0)
+    built: Built = build()
+    if preset == "full" and built.parameters != card.parameters:
+        raise BytemlperfError(
+            f"{card.name}: built with {built.parameters:,} parameters, but the card says "
+            f"{card.parameters:,}: not the model that its name promises"
+        )
+    with entry.replacing(built.parameters * _BYTES_PER_PARAMETER + (16 << 20)) as folder:
+        path = folder / _ARTIFACT[card.format]
+        report(f"exporting {built.parameters:,} parameters as {card.format}", 0.4)
+        try:
+            built.export(path)
+        except Exception as error:
+            raise BytemlperfError(f"{card.name}: the export failed: {error}") from error
+        report("verifying the export against its source", 0.7)
+        difference = verify_export(card, path, built.source)
+        manifest = {
+            "card": card.name,
+            "preset": preset,
+            "artifact": path.name,
+            "artifact_bytes": size_of(path),
+            "parameters": built.parameters,
+            "weights": asdict(built.weights),
+            "operators": count_operators(path, card.format),
+            "flops_per_sample": built.flops_per_sample,
+            "export_difference": difference,
+            "tokenizer": str(built.tokenizer) if built.tokenizer else None,
+            "framework": _framework_version(card),
+        }
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    report("cached", 1.0)
+    return manifest
