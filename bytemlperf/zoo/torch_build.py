@@ -58,14 +58,14 @@ def from_torch(
     return Built(
         parameters=sum(p.numel() for p in module.parameters()),
         weights=Weights(kind, state_sha256(state), source),  # type: ignore[arg-type]
-        source=_Eager(module, card),
+        source=EagerModule(module, card),
         export=lambda path: _export(module, card, path),
         flops_per_sample=_count_flops(module, card),
         tokenizer=tokenizer,
     )
 
 
-class _Eager:
+class EagerModule:
     """Calls the module with feeds in the card's order."""
 
     def __init__(self, module: torch.nn.Module, card: Card) -> None:

@@ -1,0 +1,58 @@
+"""Compile for the host processor."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from bytemlperf.backend import CompileBackend, CompileConfig, CompileInfo, Segment
+from bytemlperf.backends.CPU.runner import runner_for
+from bytemlperf.datasets import Dataset
+
+_DONE = "compiled.json"
+
+
+class Compile(CompileBackend):
+    """Optimises the graph once and keeps it; the host runs every operator of its framework."""
+
+    def version(self) -> str:
+        return "CPU"
+
+    def compile(self, config: CompileConfig, dataset: Dataset | None) -> CompileInfo:
+        card, model = config.model.card, config.model
+        runner = runner_for(card)
+        compiled = _cached(config.cache_dir)
+        if compiled is None:
+            shutil.rmtree(config.cache_dir, ignore_errors=True)
+            config.cache_dir.mkdir(parents=True)
+            compiled = runner.compile(card, model.path, config.cache_dir)
+            done = config.cache_dir / _DONE
+            done.write_text(json.dumps({"artifact": compiled.name}), encoding="utf-8")
+        instances = config.workload.clients
+        threads = max(1, len(os.sched_getaffinity(0)) // instances)
+        return CompileInfo(
+            precision=card.precision,
+            segments=(
+                Segment(
+                    index=0,
+                    is_fallback=False,
+                    operators=sum(model.operators.values()),
+                    inputs=tuple(tensor.name for tensor in card.inputs),
+                    outputs=card.outputs,
+                ),
+            ),
+            artifact=compiled,
+            optimizations=runner.optimizations,
+            notes={"runtime": runner.version(), "threads_per_instance": threads},
+        )
+
+
+def _cached(folder: Path) -> Path | None:
+    try:
+        done = json.loads((folder / _DONE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    artifact = folder / done["artifact"]
+    return artifact if artifact.exists() else None

@@ -1,0 +1,49 @@
+"""ONNX Runtime on the host, its graph optimised ahead of time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bytemlperf.backend import Feeds, Outputs, Predict
+from bytemlperf.backends.CPU.runner import Runner
+from bytemlperf.extras import require
+from bytemlperf.zoo import Card
+
+
+def _runtime() -> Any:
+    return require("onnxruntime", extra="onnx", purpose="an ONNX model on the CPU")
+
+
+def _version() -> str:
+    return f"onnxruntime {_runtime().__version__}"
+
+
+def _compile(card: Card, artifact: Path, folder: Path) -> Path:
+    ort = _runtime()
+    compiled = folder / "optimized.onnx"
+    options = ort.SessionOptions()
+    # Layout changes belong to one processor; "extended" stays valid on every one.
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(compiled)
+    ort.InferenceSession(str(artifact), options, providers=["CPUExecutionProvider"])
+    return compiled
+
+
+def _load(card: Card, compiled: Path, threads: int) -> Predict:
+    ort = _runtime()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # A thread that spins for work takes the core of another instance.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = ort.InferenceSession(str(compiled), options, providers=["CPUExecutionProvider"])
+    names = list(card.outputs)
+
+    def predict(feeds: Feeds) -> Outputs:
+        return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+
+    return predict
+
+
+RUNNER = Runner(_version, _compile, _load, {"graph optimization": "extended"})

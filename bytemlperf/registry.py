@@ -1,0 +1,174 @@
+"""Backends by name: the shipped folders, the user's own, and those of installed packages.
+
+Finding and listing them imports neither a backend nor an SDK; that happens when its classes are
+asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from bytemlperf.backend import CompileBackend, RuntimeBackend
+from bytemlperf.errors import BytemlperfError, UsageError, did_you_mean
+
+ENTRY_POINTS = "bytemlperf.backends"
+
+# Names that people type, and what they find here instead.
+_HINTS = {
+    "GOYA": "Habana's present accelerators (Gaudi) are HPU",
+    "GAUDI": "Habana Gaudi is HPU",
+    "S30": "Moffett S30 is SPU",
+    "XEON": "an Intel Xeon is CPU",
+    "C600": "Graphcore C600 is IPU",
+    "P920": "Stream Computing P920 is STC",
+}
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A backend that was found.
+
+    Attributes:
+        name: what ``--hardware_type`` takes.
+        path: its folder.
+        package: the package that its modules are imported from, or None for a folder of the user.
+    """
+
+    name: str
+    path: Path
+    package: str | None
+
+    def device(self) -> dict[str, Any]:
+        """Read ``device.json``; an empty dictionary where there is none.
+
+        Raises:
+            BytemlperfError: where it is not a JSON object.
+        """
+        file = self.path / "device.json"
+        if not file.exists():
+            return {}
+        try:
+            card = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise BytemlperfError(f"{file}: not JSON: {error}") from error
+        if not isinstance(card, dict):
+            raise BytemlperfError(f"{file}: expected a JSON object")
+        return card
+
+    def compile_class(self) -> type[CompileBackend]:
+        """Import ``compile.py`` and return its class ``Compile``."""
+        return self._class("compile", "Compile", CompileBackend)
+
+    def runtime_class(self) -> type[RuntimeBackend]:
+        """Import ``runtime.py`` and return its class ``Runtime``."""
+        return self._class("runtime", "Runtime", RuntimeBackend)
+
+    def _class(self, module_name: str, class_name: str, base: type) -> Any:
+        where = self.path / f"{module_name}.py"
+        try:
+            module = self._module(module_name)
+        except BytemlperfError:
+            raise
+        except Exception as error:
+            raise BytemlperfError(
+                f"backend {self.name}: {where} cannot be imported: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        found = getattr(module, class_name, None)
+        if not (isinstance(found, type) and issubclass(found, base)):
+            raise BytemlperfError(
+                f"backend {self.name}: {where} defines no class {class_name}({base.__name__})"
+            )
+        return found
+
+    def _module(self, module_name: str) -> ModuleType:
+        if self.package is not None:
+            return importlib.import_module(f"{self.package}.{module_name}")
+        package = f"bytemlperf_user_backend_{self.name}"
+        if package not in sys.modules:
+            _import_folder(package, self.path)
+        return importlib.import_module(f"{package}.{module_name}")
+
+
+def _import_folder(package: str, folder: Path) -> None:
+    """Make a user's folder importable under a name of its own, so that siblings can import."""
+    init = folder / "__init__.py"
+    spec = importlib.util.spec_from_file_location(
+        package, init if init.exists() else None, submodule_search_locations=[str(folder)]
+    )
+    if spec is None:
+        raise BytemlperfError(f"{folder}: cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[package] = module
+    if spec.loader is not None and init.exists():
+        spec.loader.exec_module(module)
+
+
+def find_backend(name: str, backend_dir: Path | None = None) -> Backend:
+    """Return the backend of this name; the user's folder wins over the shipped ones.
+
+    Raises:
+        UsageError: for an unknown name, with a suggestion.
+    """
+    found = list_backends(backend_dir)
+    for backend in found:
+        if backend.name.casefold() == name.casefold():
+            return backend
+    if hint := _HINTS.get(name.upper()):
+        raise UsageError(f"unknown hardware type {name!r}; {hint}")
+    known = [backend.name for backend in found]
+    raise UsageError(
+        f"unknown hardware type {name!r}{did_you_mean(name, known)} "
+        f"(known: {', '.join(known)}; --backend_dir adds a folder)"
+    )
+
+
+def list_backends(backend_dir: Path | None = None) -> list[Backend]:
+    """Return all backends, sorted by name, without importing any."""
+    found: dict[str, Backend] = {}
+    for backend in (*_of_user(backend_dir), *_of_packages(), *_shipped()):
+        found.setdefault(backend.name, backend)
+    return [found[name] for name in sorted(found)]
+
+
+def _shipped() -> Iterator[Backend]:
+    import bytemlperf.backends as folders
+
+    for root in folders.__path__:
+        for folder in _backend_folders(Path(root)):
+            yield Backend(folder.name, folder, f"bytemlperf.backends.{folder.name}")
+
+
+def _of_user(backend_dir: Path | None) -> Iterator[Backend]:
+    if backend_dir is None:
+        return
+    if not backend_dir.is_dir():
+        raise UsageError(f"--backend_dir {backend_dir}: no such folder")
+    folders = [backend_dir] if _is_backend(backend_dir) else _backend_folders(backend_dir)
+    for folder in folders:
+        yield Backend(folder.resolve().name, folder, None)
+
+
+def _of_packages() -> Iterator[Backend]:
+    """An entry point's value is the package that holds compile.py and runtime.py."""
+    for point in metadata.entry_points(group=ENTRY_POINTS):
+        spec = importlib.util.find_spec(point.value)
+        if spec is not None and spec.submodule_search_locations:
+            yield Backend(point.name, Path(spec.submodule_search_locations[0]), point.value)
+
+
+def _backend_folders(root: Path) -> list[Path]:
+    return sorted(p for p in root.iterdir() if _is_backend(p))
+
+
+def _is_backend(folder: Path) -> bool:
+    return folder.is_dir() and (folder / "runtime.py").exists()
