@@ -1,0 +1,7 @@
+"""``python -m bytemlperf``."""
+
+from __future__ import annotations
+
+from bytemlperf.cli import main
+
+main()

@@ -1,0 +1,71 @@
+"""``bytemlperf models``: what the zoo offers, and what of it lies in the cache."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Literal
+
+import click
+
+
+@click.group()
+def models() -> None:
+    """List, build and remove models."""
+
+
+@models.command("list")
+def list_models() -> None:
+    """Show every model card."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from bytemlperf.zoo import list_cards, load_card
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("model", "domain", "purpose", "framework", "data set", "precision"):
+        table.add_column(heading)
+    table.add_column("parameters", justify="right")
+    for name in list_cards():
+        card = load_card(name)
+        table.add_row(
+            name,
+            card.domain,
+            card.purpose,
+            card.framework,
+            card.dataset or "none",
+            card.precision,
+            f"{card.parameters:,}",
+        )
+    Console(highlight=False).print(table)
+
+
+@models.command()
+@click.argument("name")
+@click.option("--preset", type=click.Choice(["full", "tiny"]), default="full", show_default=True)
+@click.option("--weights", type=click.Path(path_type=Path), help="Folder of a real checkpoint.")
+@click.option("--seed", type=int, default=0, show_default=True)
+def build(name: str, preset: Literal["full", "tiny"], weights: Path | None, seed: int) -> None:
+    """Build, export and verify a model into the cache."""
+    from bytemlperf.screen import Screen
+    from bytemlperf.zoo import open_model
+
+    with Screen().step("model") as step:
+        model = open_model(name, preset=preset, weights=weights, seed=seed, progress=step.update)
+        step.outcome = f"{model.parameters:,} parameters, {'cached' if model.cached else 'built'}"
+    click.echo(model.path)
+
+
+@models.command()
+def clean() -> None:
+    """Remove every built model, compiled artifact and stored reference."""
+    from bytemlperf.zoo import cache_root
+    from bytemlperf.zoo.cache import size_of
+
+    freed = 0
+    for part in ("models", "compiled", "references"):
+        folder = cache_root() / part
+        if folder.is_dir():
+            freed += size_of(folder)
+            shutil.rmtree(folder)
+    click.echo(f"{freed / 1e6:.0f} MB removed from {cache_root()}")

@@ -1,0 +1,161 @@
+"""The main job: one task on one hardware type, to a report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bytemlperf.errors import ObjectiveMissed, RunInvalid, UsageError
+
+if TYPE_CHECKING:
+    from bytemlperf.engine import Request, Task
+    from bytemlperf.workload import Workload
+
+
+def run(flags: Mapping[str, Any]) -> None:
+    """Do what the top-level flags ask for.
+
+    Raises:
+        BytemlperfError: with the exit code that fits.
+    """
+    if flags["show_task_list"] or flags["show_hardware_list"]:
+        _show_lists(flags)
+        return
+    if not flags["task"]:
+        raise UsageError("--task is missing (--show_task_list shows the tasks)")
+    if not flags["hardware_type"]:
+        raise UsageError("--hardware_type is missing (--show_hardware_list shows the backends)")
+    request = _request(flags)
+    if flags["dry_run"]:
+        _dry_run(request)
+        return
+    _run(request)
+
+
+def _show_lists(flags: Mapping[str, Any]) -> None:
+    if flags["show_task_list"]:
+        from bytemlperf.workload import list_workloads
+
+        for name in list_workloads(flags["workload_dir"]):
+            click.echo(name)
+    if flags["show_hardware_list"]:
+        from bytemlperf.registry import list_backends
+
+        for backend in list_backends(flags["backend_dir"]):
+            device = backend.device()
+            click.echo(f"{backend.name}  {device.get('vendor', '')} {device.get('device', '')}".strip())
+
+
+def _request(flags: Mapping[str, Any]) -> Request:
+    from bytemlperf.engine import Request
+    from bytemlperf.registry import find_backend
+    from bytemlperf.workload import Workload
+
+    workload = Workload.load(flags["task"], flags["workload_dir"])
+    return Request(
+        workload=_with_flags(workload, flags),
+        backend=find_backend(flags["hardware_type"], flags["backend_dir"]),
+        output_dir=flags["output_dir"],
+        data_dir=flags["data_dir"],
+        sample_data=flags["sample_data"],
+        weights=flags["weights"],
+        preset=flags["preset"],
+        options=dict(_pair(text) for text in flags["set"]),
+        require_hardware=flags["require_hardware"],
+        command=tuple(sys.argv[1:]),
+    )
+
+
+def _with_flags(workload: Workload, flags: Mapping[str, Any]) -> Workload:
+    """A flag wins over the workload's field."""
+    from bytemlperf.workload import Load
+
+    if flags["quick"]:
+        workload = workload.quick()
+    changes: dict[str, Any] = {
+        name: flags[name]
+        for name in ("clients", "iterations", "max_duration_s", "seed", "slo_ms")
+        if flags[name] is not None
+    }
+    if flags["max_duration_s"] == 0:
+        changes["max_duration_s"] = None
+    if flags["compile_only"]:
+        changes["compile_only"] = True
+    if flags["batch_sizes"]:
+        changes["batch_sizes"] = _numbers("--batch_sizes", flags["batch_sizes"])
+    if flags["load"]:
+        added = [Load.parse(text) for text in flags["load"]]
+        changes["load"] = [load.model_dump() for load in (*workload.loads, *added)]
+    return workload.with_changes(**changes) if changes else workload
+
+
+def _numbers(flag: str, text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise UsageError(f"{flag} {text!r}: expected numbers with commas, e.g. 1,8,64") from error
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageError(f"--set {text!r}: expected KEY=VALUE")
+    return key, value
+
+
+def _dry_run(request: Request) -> None:
+    from bytemlperf.engine.estimate import describe_plan
+    from bytemlperf.engine.task import Task
+    from bytemlperf.screen import Screen
+
+    for line in describe_plan(Task(request, Screen(), _version())):
+        click.echo(line)
+    click.echo("dry run: nothing was done")
+
+
+def _version() -> str:
+    from bytemlperf import __version__
+
+    return __version__
+
+
+def _run(request: Request) -> None:
+    from rich.console import Console
+
+    from bytemlperf.engine import StepFailed, run_task
+    from bytemlperf.engine.runner import Interrupted
+    from bytemlperf.report.terminal import show, simulated_banner
+    from bytemlperf.screen import Screen
+
+    screen = Screen()
+    if request.backend.compile_class().simulated and not request.require_hardware:
+        simulated_banner(screen.console, request.backend.name)
+    output = Console(highlight=False)
+    try:
+        task = run_task(request, screen, _version())
+    except StepFailed as failure:
+        show(output, failure.task.report, failure.task.report_file)
+        raise
+    except Interrupted as stop:
+        show(output, stop.task.report, stop.task.report_file)
+        click.echo(f"interrupted: saved to {stop.task.report_file}", err=True)
+        raise
+    show(output, task.report, task.report_file)
+    _judge(task, task.report_file)
+
+
+def _judge(task: Task, path: Path) -> None:
+    """Turn the verdict on the whole task into an exit code."""
+    if not task.report.valid:
+        raise RunInvalid(f"the figures of this run cannot be trusted, see its verdicts: {path}")
+    slo = task.workload.slo_ms
+    missed = [row for row in task.report.performance if slo is not None and row.p99_latency > slo]
+    if missed:
+        sizes = ", ".join(str(row.bs) for row in missed)
+        raise ObjectiveMissed(f"p99 is above slo_ms {slo:g} at batch {sizes}")
+
+

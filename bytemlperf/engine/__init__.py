@@ -1,0 +1,8 @@
+"""One task from start to report."""
+
+from __future__ import annotations
+
+from bytemlperf.engine.runner import StepFailed, run_task
+from bytemlperf.engine.task import Request, Task
+
+__all__ = ["Request", "StepFailed", "Task", "run_task"]

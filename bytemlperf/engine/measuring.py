@@ -1,0 +1,171 @@
+"""Performance: the closed loop at each batch size, then the workload's open-loop loads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bytemlperf.backend import Feeds
+from bytemlperf.datasets import Synthetic
+from bytemlperf.device import SimulatedDevice, Table
+from bytemlperf.engine.estimate import time_left
+from bytemlperf.engine.task import Task
+from bytemlperf.errors import BytemlperfError
+from bytemlperf.loadgen import LoadGenerator, Progress, RunInterrupted
+from bytemlperf.patterns import ClosedLoop, Constant, Offline, Pattern, Poisson
+from bytemlperf.report.runs import performance_row, run_detail
+from bytemlperf.report.schema import RunDetail
+from bytemlperf.result import Result
+from bytemlperf.screen import Step
+from bytemlperf.simulate import SimulatedRuntime
+from bytemlperf.workload import Load
+
+# Enough distinct inputs that a cache of the last few answers nothing.
+_DISTINCT = 4
+# A query that takes longer than this has warmed the backend up by itself.
+_LONG_QUERY_S = 2.0
+
+
+def measure_performance(task: Task, step: Step) -> str:
+    """``clients`` clients in closed loop, ``iterations`` queries each, at every batch size."""
+    workload, details = task.workload, task.report.details
+    for number, batch_size in enumerate(task.batch_sizes):
+        with _generator(task, batch_size) as generator:
+            first = _first_inference(task, generator, batch_size, step)
+            pattern = ClosedLoop(workload.clients)
+            queries = workload.clients * workload.iterations
+            name = f"batch {batch_size} ({number + 1} of {len(task.batch_sizes)})"
+            step.update(f"{name}: {time_left(task, first, batch_size)}")
+
+            def keep(result: Result, size: int = batch_size) -> None:
+                detail = _detail(task, result, f"batch-{size}", workload.clients)
+                details.performance.append(detail)
+                if result.completed:
+                    task.report.performance.append(performance_row(result))
+                task.save()
+
+            _measure(
+                generator,
+                pattern,
+                keep,
+                queries=queries,
+                max_duration=workload.max_duration_s,
+                warmup=workload.warmup_s if first < _LONG_QUERY_S else 0.0,
+                seed=workload.seed,
+                progress=_live(step, name),
+            )
+    rows = task.report.performance
+    best = max(rows, key=lambda row: row.qps)
+    return f"best {best.qps:,.1f} samples/s at batch {best.bs}"
+
+
+def measure_loads(task: Task, step: Step) -> str:
+    """Open loop: queries are due by a plan, whatever the backend does."""
+    details = task.report.details
+    for number, load in enumerate(task.workload.loads):
+        with _generator(task, load.batch_size) as generator:
+            _first_inference(task, generator, load.batch_size, step)
+
+            def keep(result: Result, n: int = number) -> None:
+                details.loads.append(_detail(task, result, f"load-{n + 1}", 1))
+                task.save()
+
+            _measure(
+                generator,
+                _pattern(load),
+                keep,
+                queries=load.queries,
+                duration=load.duration_s,
+                warmup=task.workload.warmup_s,
+                seed=task.workload.seed,
+                progress=_live(step, str(load)),
+            )
+    return f"{len(details.loads)} load(s)"
+
+
+def _pattern(load: Load) -> Pattern:
+    if load.pattern == "offline":
+        return Offline()
+    assert load.rate is not None
+    return Poisson(load.rate) if load.pattern == "poisson" else Constant(load.rate)
+
+
+def _generator(task: Task, batch_size: int) -> LoadGenerator:
+    if task.simulated:
+        runtime = task.runtime()()
+        if not isinstance(runtime, SimulatedRuntime):
+            raise BytemlperfError("a simulated backend's Runtime must derive from SimulatedRuntime")
+        seconds = runtime.simulated_service(batch_size)
+        return LoadGenerator(SimulatedDevice(Table({batch_size: seconds})), batch_size=batch_size)
+    return LoadGenerator(
+        task.runtime(),
+        _inputs(task, batch_size),
+        batch_size=batch_size,
+        instances=task.instances,
+    )
+
+
+def _inputs(task: Task, batch_size: int) -> list[Feeds]:
+    """Distinct queries: rows of the data set where it is open, else synthetic ones."""
+    dataset = task.dataset or Synthetic(task.card, _DISTINCT * batch_size, task.workload.seed)
+    count = min(len(dataset), _DISTINCT * batch_size)
+    rows = [[(q * batch_size + i) % count for i in range(batch_size)] for q in range(_DISTINCT)]
+    return [dataset.feeds(row) for row in rows]
+
+
+def _first_inference(task: Task, generator: LoadGenerator, batch_size: int, step: Step) -> float:
+    """Load, run one query, and return its seconds: where lazy compilers do their work."""
+    step.update(f"batch {batch_size}: loading, first inference")
+    result = generator.run(ClosedLoop(), queries=1)
+    _must_answer(result)
+    seconds = result.service_time.max
+    compile_detail = task.report.details.compile
+    if compile_detail is not None:
+        compile_detail.first_inference_s[str(batch_size)] = round(seconds, 6)
+    return seconds
+
+
+def _must_answer(result: Result) -> None:
+    if result.completed == 0:
+        kind, first = next(iter(result.error_types.items()), ("nothing", None))
+        reason = f"{kind}: {first.first}" if first else "no query was answered"
+        raise BytemlperfError(f"batch {result.batch_size}: every query failed: {reason}")
+
+
+def _measure(
+    generator: LoadGenerator, pattern: Pattern, keep: Callable[[Result], None], **arguments: Any
+) -> None:
+    """Run one load and keep its result, also the partial one of Ctrl-C."""
+    try:
+        result = generator.run(pattern, **arguments)
+    except RunInterrupted as stop:
+        if stop.result is not None and stop.result.completed:
+            keep(stop.result)
+        raise
+    keep(result)
+    _must_answer(result)
+
+
+def _detail(task: Task, result: Result, name: str, clients: int) -> RunDetail:
+    file = task.report_file.parent / "runs" / f"{name}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    result.save(file)
+    return run_detail(
+        result,
+        clients=clients,
+        threads_per_instance=task.threads_per_instance,
+        max_duration_s=task.workload.max_duration_s,
+        result_file=f"runs/{name}.json",
+    )
+
+
+def _live(step: Step, name: str) -> Callable[[Progress], None]:
+    def show(progress: Progress) -> None:
+        p99 = f", p99 {1e3 * progress.p99:.4g} ms" if progress.p99 is not None else ""
+        step.update(
+            f"{name}: {progress.phase}, {progress.completed} queries, "
+            f"{progress.queries_per_second:,.1f} queries/s{p99}",
+            progress.fraction,
+        )
+
+    return show

@@ -1,0 +1,178 @@
+"""What was asked for, and what the steps have worked out so far."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from bytemlperf import host
+from bytemlperf.backend import Array, CompileBackend, CompileInfo, RuntimeBackend
+from bytemlperf.datasets import Dataset
+from bytemlperf.errors import BytemlperfError
+from bytemlperf.registry import Backend
+from bytemlperf.report.schema import Details, Report, report_path
+from bytemlperf.screen import Screen
+from bytemlperf.workload import Workload
+from bytemlperf.zoo import Card, Model, load_card
+
+Outputs = dict[int, Mapping[str, Array]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A task on a hardware type, with everything that flags decide."""
+
+    workload: Workload
+    backend: Backend
+    output_dir: Path
+    data_dir: Path | None = None
+    sample_data: bool = False
+    weights: Path | None = None
+    preset: Literal["full", "tiny"] = "full"
+    options: Mapping[str, str] = field(default_factory=dict)
+    require_hardware: bool = False
+    command: tuple[str, ...] = ()
+
+
+class Task:
+    """The state that steps read and extend; its report is saved after each of them."""
+
+    def __init__(self, request: Request, screen: Screen, version: str) -> None:
+        self.request = request
+        self.screen = screen
+        self.workload = request.workload
+        self.card: Card = load_card(request.workload.model)
+        self.compile_class: type[CompileBackend] = request.backend.compile_class()
+        self.runtime_class: type[RuntimeBackend] = request.backend.runtime_class()
+        if self.simulated and request.require_hardware:
+            raise BytemlperfError(
+                f"{request.backend.name} runs on a device model here, and --require_hardware was "
+                "given: install the vendor's SDK on a host with the device"
+            )
+        self.batch_sizes: tuple[int, ...] = request.workload.batch_sizes
+        self.report = Report(
+            model=self.card.name.upper(),
+            backend=request.backend.name,
+            host_info=host.cpu_name(),
+            simulated=self.simulated,
+            version=version,
+            execution_date=time.strftime("%Y-%m-%d %H:%M:%S"),
+            details=Details(
+                command=list(request.command),
+                workload=request.workload.model_dump(mode="json", by_alias=True),
+                preset=request.preset,
+                environment=host.environment(),
+            ),
+        )
+        self._precision = self.card.precision
+        self._model: Model | None = None
+        self._compiled: CompileInfo | None = None
+        self.dataset: Dataset | None = None
+        self.samples: list[int] = []
+        self.reference: Outputs = {}
+        self.outputs: Outputs = {}
+
+    @property
+    def simulated(self) -> bool:
+        return self.compile_class.simulated
+
+    @property
+    def model(self) -> Model:
+        if self._model is None:
+            raise RuntimeError("the model step has not run")
+        return self._model
+
+    @model.setter
+    def model(self, model: Model) -> None:
+        self._model = model
+
+    @property
+    def compiled(self) -> CompileInfo:
+        if self._compiled is None:
+            raise RuntimeError("the compile step has not run")
+        return self._compiled
+
+    @compiled.setter
+    def compiled(self, compiled: CompileInfo) -> None:
+        self._compiled = compiled
+        self._precision = compiled.precision
+
+    @property
+    def instances(self) -> int:
+        """Instances for performance: one a client, unless the backend wants fewer."""
+        if self.simulated:
+            return 1
+        return min(self.workload.clients, self.runtime_class.instance_count or self.workload.clients)
+
+    @property
+    def threads_per_instance(self) -> int | None:
+        found = self.compiled.notes.get("threads_per_instance")
+        return None if found is None else int(found)
+
+    def runtime(self) -> partial[RuntimeBackend]:
+        """Return what builds an instance, on the instance's own thread."""
+        return partial(self.runtime_class, self.compiled, self.model, self.workload)
+
+    @property
+    def report_file(self) -> Path:
+        return report_path(
+            self.request.output_dir,
+            self.request.backend.name,
+            self.card.name,
+            self._precision,
+            simulated=self.simulated,
+        )
+
+    def save(self) -> None:
+        self.report.save(self.report_file)
+
+    def note(self, name: str, seconds: float, outcome: str) -> None:
+        """Add a step to the report."""
+        from bytemlperf.report.schema import StepDetail
+
+        step = StepDetail(name=name, seconds=round(seconds, 3), outcome=outcome)
+        self.report.details.steps.append(step)
+
+
+def describe_weights(model: Model) -> str:
+    """Return the report's words for where weights come from."""
+    weights = model.weights
+    if weights.kind == "seeded":
+        return f"seeded ({weights.source}): accuracy means nothing"
+    if weights.kind == "embedded":
+        return f"embedded, trained ({weights.source})"
+    return f"checkpoint {weights.source} (sha256 {weights.sha256[:16]})"
+
+
+def options_from(answers: Mapping[str, str], task: Task, profile: Any) -> dict[str, Any]:
+    """Return the backend's options: its defaults, and over them what ``--set`` said.
+
+    Raises:
+        UsageError: for an unknown option, or a value that is not of its type or choices.
+    """
+    from bytemlperf.errors import UsageError, did_you_mean
+
+    known = {question.name: question for question in profile}
+    options = {name: question.default for name, question in known.items()}
+    for name, text in answers.items():
+        if name not in known:
+            raise UsageError(
+                f"--set {name}: {task.request.backend.name} has no such option"
+                f"{did_you_mean(name, known)}"
+                + (f" (it has {', '.join(known)})" if known else " (it has none)")
+            )
+        question = known[name]
+        kind = type(question.default)
+        try:
+            value = text.lower() in ("1", "true", "yes") if kind is bool else kind(text)
+        except ValueError as error:
+            raise UsageError(f"--set {name}={text}: expected {kind.__name__}") from error
+        if question.choices and value not in question.choices:
+            choices = ", ".join(str(choice) for choice in question.choices)
+            raise UsageError(f"--set {name}={text}: one of {choices}")
+        options[name] = value
+    return options

@@ -1,0 +1,67 @@
+"""Where a run took place: what is needed to understand its figures and to repeat it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = (
+    "bytemlperf",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "tensorflow-cpu",
+    "torch",
+    "transformers",
+)
+
+
+def cpu_name() -> str:
+    """Return the processor's name as the system gives it."""
+    for line in _read("/proc/cpuinfo").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def available_cores() -> int:
+    """Processors that this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def environment() -> dict[str, Any]:
+    """Return the facts of this host, its software and its load, JSON-ready."""
+    cpu = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    clocksource = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
+    return {
+        "cpu": cpu_name(),
+        "cores": available_cores(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "governor": _read(str(cpu)).strip() or None,
+        "clocksource": _read(clocksource).strip() or None,
+        "load_average_1min": round(os.getloadavg()[0], 2),
+        "packages": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError:
+        return ""

@@ -1,0 +1,80 @@
+"""From a run's :class:`~bytemlperf.Result` to its place in the report."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from bytemlperf.distribution import Distribution
+from bytemlperf.report.schema import IntervalDetail, Performance, RunDetail, VerdictDetail
+from bytemlperf.result import INTERVALS, Result
+
+
+def run_detail(
+    result: Result,
+    *,
+    clients: int,
+    threads_per_instance: int | None,
+    max_duration_s: float | None,
+    result_file: str | None,
+) -> RunDetail:
+    """Return everything that the report keeps of one run."""
+    return RunDetail(
+        load=result.pattern,
+        batch_size=result.batch_size,
+        clients=clients,
+        instances=result.instances,
+        threads_per_instance=threads_per_instance,
+        iterations_asked=result.planned / clients,
+        iterations_done=(result.completed + result.errors) / clients,
+        bounded_by=_bound(result, max_duration_s),
+        queries_per_second=result.queries_per_second,
+        samples_per_second=result.samples_per_second,
+        window_s=result.duration,
+        planned=result.planned,
+        completed=result.completed,
+        errors=result.errors,
+        error_types={k: f"{v.count} x {v.first}" for k, v in result.error_types.items()},
+        unsent=result.unsent,
+        intervals={name: interval_detail(getattr(result, name)) for name in INTERVALS}
+        if result.completed
+        else {},
+        verdicts=[VerdictDetail(**asdict(verdict)) for verdict in result.verdicts],
+        valid=result.valid,
+        seed=result.seed,
+        plan_hash=result.plan_hash,
+        result_file=result_file,
+    )
+
+
+def _bound(result: Result, max_duration_s: float | None) -> str:
+    if result.interrupted:
+        return "interrupted"
+    if result.unsent and max_duration_s is not None:
+        return f"max_duration_s {max_duration_s:g}"
+    return "all queries done"
+
+
+def interval_detail(distribution: Distribution) -> IntervalDetail:
+    """Return a distribution in milliseconds."""
+    interval = distribution.interval(0.99)
+    return IntervalDetail(
+        mean_ms=1e3 * distribution.mean,
+        p50_ms=1e3 * distribution.p50,
+        p90_ms=1e3 * distribution.p90,
+        p95_ms=1e3 * distribution.p95,
+        p99_ms=1e3 * distribution.p99,
+        p999_ms=1e3 * distribution.p999,
+        max_ms=1e3 * distribution.max,
+        p99_interval_ms=(1e3 * interval[0], 1e3 * interval[1]) if interval else None,
+        p99_interval_reason=distribution.interval_reason(0.99),
+    )
+
+
+def performance_row(result: Result) -> Performance:
+    """Return the row that the field's readers know."""
+    return Performance(
+        bs=result.batch_size,
+        qps=result.samples_per_second,
+        avg_latency=1e3 * result.latency.mean,
+        p99_latency=1e3 * result.latency.p99,
+    )

@@ -1,0 +1,216 @@
+"""The report: the keys that the field's readers know, and one block with everything else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bytemlperf.errors import UsageError
+
+SCHEMA_VERSION = 1
+
+Status = Literal["running", "complete", "interrupted", "failed"]
+
+
+class _Block(BaseModel):
+    model_config = ConfigDict(populate_by_name=True, extra="forbid", validate_assignment=True)
+
+
+class GraphCompile(_Block):
+    compile_duration: float = Field(alias="Compile Duration", description="s, cold or cached")
+    compile_precision: str = Field(alias="Compile Precision")
+    subgraph_coverage: float = Field(
+        alias="Subgraph Coverage", description="operators on the device, percent"
+    )
+    optimizations: dict[str, Any] = Field(alias="Optimizations", default_factory=dict)
+
+
+class Accuracy(BaseModel):
+    """``Data Percent``, the data set's metrics by their names, and the numeric differences."""
+
+    model_config = ConfigDict(populate_by_name=True, extra="allow")
+
+    data_percent: float | None = Field(alias="Data Percent", default=None)
+    mean_diff: float | None = Field(alias="Mean Diff", default=None)
+    std_diff: float | None = Field(alias="Std Diff", default=None)
+    max_diff: float | None = Field(alias="Max Diff", default=None)
+    max_rel_diff: float | None = Field(alias="Max Rel-Diff", default=None)
+    mean_rel_diff: float | None = Field(alias="Mean Rel-Diff", default=None)
+
+
+class Performance(_Block):
+    bs: int = Field(alias="BS")
+    qps: float = Field(alias="QPS", description="samples/s completed inside the window")
+    avg_latency: float = Field(alias="AVG Latency", description="ms")
+    p99_latency: float = Field(alias="P99 Latency", description="ms, nearest rank")
+
+
+class IntervalDetail(_Block):
+    """One of the five intervals of a query's life, in milliseconds."""
+
+    mean_ms: float
+    p50_ms: float
+    p90_ms: float
+    p95_ms: float
+    p99_ms: float
+    p999_ms: float
+    max_ms: float
+    p99_interval_ms: tuple[float, float] | None
+    p99_interval_reason: str
+
+
+class VerdictDetail(_Block):
+    name: str
+    ok: bool
+    detail: str
+    remedy: str
+
+
+class RunDetail(_Block):
+    """One measured load."""
+
+    load: str
+    batch_size: int
+    clients: int
+    instances: int
+    threads_per_instance: int | None
+    iterations_asked: float = Field(description="queries a client")
+    iterations_done: float
+    bounded_by: str
+    queries_per_second: float
+    samples_per_second: float
+    window_s: float
+    planned: int
+    completed: int
+    errors: int
+    error_types: dict[str, str]
+    unsent: int
+    intervals: dict[str, IntervalDetail]
+    verdicts: list[VerdictDetail]
+    valid: bool
+    seed: int
+    plan_hash: str | None
+    result_file: str | None = Field(description="the whole result, beside this report")
+
+
+class CompileDetail(_Block):
+    cold_s: float | None = Field(description="first compilation of this model and version")
+    cached_s: float | None
+    first_inference_s: dict[str, float] = Field(description="by batch size")
+    version: str
+    segments: int
+    operators: int
+    fallback_operators: dict[str, int]
+    device_count: int
+    notes: dict[str, Any]
+
+
+class AccuracyDetail(_Block):
+    dataset: str
+    sample_data: bool
+    samples: int
+    metrics: dict[str, dict[str, float]] = Field(description="value, 95 % interval, n")
+    meaning: str
+
+
+class OutputDifference(_Block):
+    mean_diff: float
+    max_diff: float
+    cosine: float
+    snr_db: float | None = Field(description="null where there is no difference at all")
+    nan: int
+    inf: int
+
+
+class NumericDetail(_Block):
+    reference: str
+    data: str
+    samples: int
+    outputs: dict[str, OutputDifference]
+    tolerance: float
+    within_tolerance: bool
+    worst: list[str]
+
+
+class StepDetail(_Block):
+    name: str
+    seconds: float
+    outcome: str
+
+
+class Details(_Block):
+    schema_version: int = SCHEMA_VERSION
+    status: Status = "running"
+    failure: str | None = None
+    command: list[str] = Field(default_factory=list)
+    workload: dict[str, Any] = Field(default_factory=dict)
+    preset: str = "full"
+    parameters: int | None = None
+    weights_sha256: str | None = None
+    export_difference: float | None = None
+    steps: list[StepDetail] = Field(default_factory=list)
+    compile: CompileDetail | None = None
+    accuracy: AccuracyDetail | None = None
+    accuracy_skipped: str | None = None
+    numeric: NumericDetail | None = None
+    performance: list[RunDetail] = Field(default_factory=list)
+    loads: list[RunDetail] = Field(default_factory=list)
+    environment: dict[str, Any] = Field(default_factory=dict)
+
+
+class Report(_Block):
+    model: str = Field(alias="Model")
+    backend: str = Field(alias="Backend")
+    host_info: str = Field(alias="Host Info")
+    dataset: str | None = Field(alias="Dataset", default=None)
+    simulated: bool = Field(alias="Simulated")
+    weights: str | None = Field(alias="Weights", default=None)
+    graph_compile: GraphCompile | None = Field(alias="Graph Compile", default=None)
+    accuracy: Accuracy | None = Field(alias="Accuracy", default=None)
+    performance: list[Performance] = Field(alias="Performance", default_factory=list)
+    instance_count: int | None = Field(alias="Instance Count", default=None)
+    device_count: int | None = Field(alias="Device Count", default=None)
+    version: str = Field(alias="Version")
+    execution_date: str = Field(alias="Execution Date")
+    details: Details = Field(alias="Details", default_factory=Details)
+
+    @property
+    def valid(self) -> bool:
+        """True where every measured load is valid."""
+        return all(run.valid for run in (*self.details.performance, *self.details.loads))
+
+    def save(self, path: Path) -> None:
+        """Write JSON; a reader sees the old report or the new one, never half of it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_text(
+            self.model_dump_json(by_alias=True, exclude_none=False, indent=2), encoding="utf-8"
+        )
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a report.
+
+        Raises:
+            UsageError: naming the file and the key that is wrong.
+        """
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UsageError(f"{path}: cannot read the report: {error.strerror}") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise UsageError(f"{path}: not a report: {key}: {first['msg']}") from error
+
+
+def report_path(output_dir: Path, backend: str, model: str, precision: str, *,
+                simulated: bool) -> Path:
+    """Return where a report lies: simulated figures never share a folder with measured ones."""
+    folder = f"{backend}-simulated" if simulated else backend
+    name = precision.lower().replace("/", "-")
+    return output_dir / folder / model / f"result-{name}.json"

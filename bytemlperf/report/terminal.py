@@ -1,0 +1,146 @@
+"""A report on the screen: what was measured, what came out, whether to believe it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bytemlperf.report.schema import Report, RunDetail
+
+
+def simulated_banner(console: Console, backend: str) -> None:
+    """Say that no hardware was measured."""
+    console.rule(f"[bold yellow]SIMULATED: {backend} is a device model, not hardware", style="yellow")
+
+
+def show(console: Console, report: Report, path: Path) -> None:
+    """Print the summary of a report that lies at ``path``."""
+    details = report.details
+    console.print()
+    if report.simulated:
+        simulated_banner(console, report.backend)
+    console.print(f"[bold]{report.model} on {report.backend}[/]  ({escape(report.host_info)})")
+    _facts(console, report)
+    if details.performance:
+        console.print(_performance(details.performance))
+    if details.loads:
+        console.print(_loads(details.loads))
+    _verdicts(console, report)
+    if details.status == "interrupted":
+        console.print("[bold yellow]interrupted[/]: what was measured until then is in the report")
+    if details.failure:
+        console.print(f"[bold red]failed[/]: {escape(details.failure)}")
+    console.print(f"report   {escape(str(path))}", soft_wrap=True)
+    if report.simulated:
+        simulated_banner(console, report.backend)
+
+
+def _facts(console: Console, report: Report) -> None:
+    details = report.details
+    if report.weights:
+        parameters = f"{details.parameters:,} parameters, " if details.parameters else ""
+        console.print(f"weights  {parameters}{escape(report.weights)}", soft_wrap=True)
+    if report.graph_compile and details.compile:
+        compiled = report.graph_compile
+        first = details.compile.first_inference_s
+        console.print(
+            f"compile  {compiled.compile_duration:.2f} s, {compiled.compile_precision}, "
+            f"{compiled.subgraph_coverage:.1f} % of {details.compile.operators} operators"
+            + (f", first inference {min(first.values()):.3f} s" if first else ""),
+            soft_wrap=True,
+        )
+        for kind, count in details.compile.fallback_operators.items():
+            console.print(f"         fell back to the host: {kind} ({count})")
+    if details.accuracy_skipped:
+        console.print(f"accuracy skipped: {escape(details.accuracy_skipped)}", soft_wrap=True)
+    if details.accuracy:
+        for name, metric in details.accuracy.metrics.items():
+            console.print(
+                f"accuracy {name} [bold]{metric['value']:.4g}[/] "
+                f"[{metric['low']:.4g}, {metric['high']:.4g}] at 95 %, n = {metric['n']:.0f}, "
+                f"{escape(details.accuracy.dataset)}",
+                soft_wrap=True,
+            )
+        if details.accuracy.meaning:
+            console.print(f"         [yellow]{escape(details.accuracy.meaning)}[/]", soft_wrap=True)
+    if details.numeric and report.accuracy:
+        numeric = details.numeric
+        verdict = "[green]within[/]" if numeric.within_tolerance else "[yellow]outside[/]"
+        console.print(
+            f"numeric  max |diff| {report.accuracy.max_diff:.3g}, mean "
+            f"{report.accuracy.mean_diff:.3g}: {verdict} tolerance {numeric.tolerance:g} "
+            f"({numeric.samples} samples against {escape(numeric.reference)})",
+            soft_wrap=True,
+        )
+
+
+def _performance(runs: list[RunDetail]) -> Table:
+    first = runs[0]
+    threads = f" of {first.threads_per_instance} thread(s)" if first.threads_per_instance else ""
+    table = _table(f"{first.load}; {first.instances} instance(s){threads}")
+    for heading in ("BS", "QPS", "avg ms", "p50 ms", "p99 ms", "95 % of p99", "queries", ""):
+        table.add_column(heading, justify="right")
+    for run in runs:
+        table.add_row(str(run.batch_size), *_figures(run))
+    table.caption = "QPS counts samples/s; queries: done of asked"
+    return table
+
+
+def _loads(runs: list[RunDetail]) -> Table:
+    table = _table("open loop: latency counts from when each query was due")
+    table.add_column("load")
+    for heading in ("QPS", "avg ms", "p50 ms", "p99 ms", "95 % of p99", "queries", ""):
+        table.add_column(heading, justify="right")
+    for run in runs:
+        table.add_row(run.load.removeprefix("open loop, "), *_figures(run))
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="", caption_justify="left",
+                 box=None, pad_edge=False)
+
+
+def _figures(run: RunDetail) -> list[str]:
+    done = f"{run.completed} of {run.planned}"
+    if not run.intervals:
+        return ["", "", "", "", "", done, "[red]no answer[/]"]
+    latency = run.intervals["latency"]
+    interval = latency.p99_interval_ms
+    return [
+        _short(run.samples_per_second),
+        _short(latency.mean_ms),
+        _short(latency.p50_ms),
+        f"[bold]{_short(latency.p99_ms)}[/]",
+        f"{_short(interval[0])}..{_short(interval[1])}" if interval else "n/a",
+        done,
+        "" if run.valid else "[red]invalid[/]",
+    ]
+
+
+def _short(value: float) -> str:
+    """Four significant digits, without an exponent for the sizes that occur."""
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if value >= 1e-3 else f"{value:.2g}"
+
+
+def _verdicts(console: Console, report: Report) -> None:
+    details = report.details
+    runs = [*details.performance, *details.loads]
+    for run in runs:
+        for verdict in run.verdicts:
+            if not verdict.ok:
+                console.print(
+                    f"[red]invalid[/] {run.load}, batch {run.batch_size}: "
+                    f"{escape(verdict.detail)} -> {escape(verdict.remedy)}",
+                    soft_wrap=True,
+                )
+        for kind, first in run.error_types.items():
+            console.print(f"         {kind}: {escape(first)}", soft_wrap=True)
+    lacking = {r.intervals["latency"].p99_interval_reason for r in runs if r.intervals} - {""}
+    if lacking:
+        console.print(f"n/a: {sorted(lacking)[0]}", soft_wrap=True)
