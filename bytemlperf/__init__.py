@@ -11,7 +11,7 @@ from importlib.metadata import version as _version
 from pathlib import Path as _Path
 
 try:
-    import bytemlperf._core as _core
+    import bytemlperf._core  # noqa: F401
 except ModuleNotFoundError as error:
     if error.name != "bytemlperf._core":
         raise
@@ -68,4 +68,6 @@ __all__ = [
 
 def get_include() -> str:
     """Return the folder of ``bytemlperf/backend.h``, the C interface for native backends."""
+    from bytemlperf import _core
+
     return str(_Path(_core.__file__).parent / "include")

@@ -35,14 +35,23 @@ def _flag(name: str, *more: str, **settings: Any) -> Callable[[Any], Any]:
 @_flag("data_dir", type=_FOLDER, help="Folder with data sets, e.g. open_squad/dev-v1.1.json.")
 @_flag("sample_data", is_flag=True, help="Use the package's small sample where files are missing.")
 @_flag("weights", type=click.Path(path_type=Path), help="Folder of a real checkpoint.")
-@_flag("preset", type=click.Choice(["full", "tiny"]), default="full", show_default=True,
-       help="Size of the model.")
+@_flag(
+    "preset",
+    type=click.Choice(["full", "tiny"]),
+    default="full",
+    show_default=True,
+    help="Size of the model.",
+)
 @_flag("batch_sizes", metavar="N,N,...", help="Instead of the task's.")
 @_flag("clients", type=int, help="Instead of the task's.")
 @_flag("iterations", type=int, help="Queries a client, instead of the task's.")
 @_flag("max_duration_s", type=float, help="Bound for a batch size; 0 lifts it.")
-@_flag("load", multiple=True, metavar="PATTERN:RATE/s:SECONDSs",
-       help="Add an open-loop load, e.g. poisson:100/s:30s. Repeatable.")
+@_flag(
+    "load",
+    multiple=True,
+    metavar="PATTERN:RATE/s:SECONDSs",
+    help="Add an open-loop load, e.g. poisson:100/s:30s. Repeatable.",
+)
 @_flag("slo_ms", type=float, help="Objective for p99 latency; missed: exit code 4.")
 @_flag("seed", type=int, help="Of weights, data and arrivals.")
 @_flag("set", multiple=True, metavar="KEY=VALUE", help="Option of the backend. Repeatable.")
@@ -52,7 +61,7 @@ def _flag(name: str, *more: str, **settings: Any) -> Callable[[Any], Any]:
 @_flag("debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(metadata.version("bytemlperf"))
 @click.pass_context
-def cli(context: click.Context, **flags: Any) -> None:
+def cli(context: click.Context, /, **flags: Any) -> None:
     """Benchmark an AI accelerator from the production side.
 
     \b

@@ -53,7 +53,7 @@ class Table:
     seconds: Mapping[int, float] = field(hash=False)
 
     def to_core(self) -> _core.ServiceTime:
-        return _core.TableService(dict(self.seconds))
+        return _core.TableService({int(n): float(s) for n, s in self.seconds.items()})
 
 
 @dataclass(frozen=True)

@@ -347,7 +347,11 @@ def measure(function: Callable[..., Any], *args: Any) -> Result:
     call = function if len(args) == 1 else functools.partial(_call_with, function)
     with LoadGenerator(call, samples=[args[0] if len(args) == 1 else args]) as generator:
         return generator.run(
-            ClosedLoop(), warmup=0.1, p99_within=0.05, min_duration=0.5, max_duration=_MEASURE_BOUND_S
+            ClosedLoop(),
+            warmup=0.1,
+            p99_within=0.05,
+            min_duration=0.5,
+            max_duration=_MEASURE_BOUND_S,
         )
 
 

@@ -90,9 +90,7 @@ class Difference:
     @property
     def finite(self) -> bool:
         """True where the candidate is finite wherever the reference is."""
-        return (
-            self.nan_candidate <= self.nan_reference and self.inf_candidate <= self.inf_reference
-        )
+        return self.nan_candidate <= self.nan_reference and self.inf_candidate <= self.inf_reference
 
     def merge(self, other: Difference) -> Difference:
         """Return the difference of both parts together; ``max_at`` is the larger part's."""
@@ -147,9 +145,7 @@ class NumericReport:
     def within(self, tolerance: float) -> bool:
         """True where every |d| is at most ``tolerance`` and the candidate lost no finite value."""
         return (
-            self.overall.elements > 0
-            and self.overall.finite
-            and self.overall.max_diff <= tolerance
+            self.overall.elements > 0 and self.overall.finite and self.overall.max_diff <= tolerance
         )
 
 
@@ -169,8 +165,13 @@ def difference(reference: Array, candidate: Array) -> Difference:
     _numeric.scan(r, c, sums, maxima, counts, exponents)
     seen = np.nonzero(exponents)[0]
     return Difference(
-        int(counts[0]),
-        *(float(s) for s in sums),
+        elements=int(counts[0]),
+        sum_abs=float(sums[0]),
+        sum_squares=float(sums[1]),
+        sum_relative=float(sums[2]),
+        reference_power=float(sums[3]),
+        candidate_power=float(sums[4]),
+        product=float(sums[5]),
         max_diff=float(maxima[0]),
         max_rel_diff=float(maxima[1]),
         max_at=int(counts[5]),
@@ -224,7 +225,9 @@ def _difference_of(
     try:
         return difference(expected, found[name])
     except ValueError as error:
-        raise BytemlperfError(f"numeric check: sample {sample}, output {name!r}: {error}") from error
+        raise BytemlperfError(
+            f"numeric check: sample {sample}, output {name!r}: {error}"
+        ) from error
 
 
 def _merged(parts: Iterable[Difference]) -> Difference:

@@ -66,11 +66,13 @@ class Backend:
 
     def compile_class(self) -> type[CompileBackend]:
         """Import ``compile.py`` and return its class ``Compile``."""
-        return self._class("compile", "Compile", CompileBackend)
+        found: type[CompileBackend] = self._class("compile", "Compile", CompileBackend)
+        return found
 
     def runtime_class(self) -> type[RuntimeBackend]:
         """Import ``runtime.py`` and return its class ``Runtime``."""
-        return self._class("runtime", "Runtime", RuntimeBackend)
+        found: type[RuntimeBackend] = self._class("runtime", "Runtime", RuntimeBackend)
+        return found
 
     def _class(self, module_name: str, class_name: str, base: type) -> Any:
         where = self.path / f"{module_name}.py"
@@ -80,8 +82,7 @@ class Backend:
             raise
         except Exception as error:
             raise BytemlperfError(
-                f"backend {self.name}: {where} cannot be imported: "
-                f"{type(error).__name__}: {error}"
+                f"backend {self.name}: {where} cannot be imported: {type(error).__name__}: {error}"
             ) from error
         found = getattr(module, class_name, None)
         if not (isinstance(found, type) and issubclass(found, base)):
@@ -141,9 +142,7 @@ def list_backends(backend_dir: Path | None = None) -> list[Backend]:
 
 
 def _shipped() -> Iterator[Backend]:
-    import bytemlperf.backends as folders
-
-    for root in folders.__path__:
+    for root in importlib.import_module("bytemlperf.backends").__path__:
         for folder in _backend_folders(Path(root)):
             yield Backend(folder.name, folder, f"bytemlperf.backends.{folder.name}")
 

@@ -131,7 +131,7 @@ class Result:
             raise UsageError("this result holds no stamps: run with stamps=<bytes>")
         flat = {name: self.stamps[name] for name in ("query", "client", "instance")}
         times = self.stamps["stamps"]
-        return pandas.DataFrame(flat | {name: times[name] for name in times.dtype.names})
+        return pandas.DataFrame(flat | {name: times[name] for name in times.dtype.names or ()})
 
     def __str__(self) -> str:
         from bytemlperf.report.result_table import render
@@ -197,7 +197,9 @@ def load_result(path: str | Path) -> Result:
         raise UsageError(f"{path}: not a result: expected a JSON object with schema {SCHEMA!r}")
     data.pop("schema")
     data.pop("valid")
-    parts = {k: Distribution.from_dict(v) for k, v in data.pop("distributions").items()}
+    parts: dict[str, Any] = {
+        name: Distribution.from_dict(part) for name, part in data.pop("distributions").items()
+    }
     data["error_types"] = {k: ErrorClass(**v) for k, v in data["error_types"].items()}
     data["timeline"] = tuple(TimelineBin(**b) for b in data["timeline"])
     data["verdicts"] = tuple(Verdict(**v) for v in data["verdicts"])

@@ -38,7 +38,7 @@ def effective_sample_size(indicator: Array) -> float:
     if variance == 0.0:
         return float(n)
     variance_of_mean = variance * _autocorrelation_time(series) / series.size
-    return min(float(n), p * (1.0 - p) / variance_of_mean)
+    return float(min(n, p * (1.0 - p) / variance_of_mean))
 
 
 def _autocorrelation_time(series: Array) -> float:

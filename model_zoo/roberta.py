@@ -38,7 +38,7 @@ def build(card: Card, config: Mapping[str, Any], seed: int, weights: Path | None
     )
 
 
-def _Spans(torch: Any, model: Any) -> Any:  # noqa: N802
+def _Spans(torch: Any, model: Any) -> Any:
     """Return the model as a module of three tensors in, two tensors out."""
 
     class Spans(torch.nn.Module):  # type: ignore[name-defined,misc]

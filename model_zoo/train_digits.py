@@ -11,9 +11,9 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
+from bytemlperf.model_zoo.digits import torch_module
 
 from bytemlperf.datasets.digits import split
-from bytemlperf.model_zoo.digits import torch_module
 
 EPOCHS = 40
 BATCH = 64

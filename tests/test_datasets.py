@@ -60,7 +60,10 @@ def test_a_subset_is_seeded_and_never_empty() -> None:
 def test_intervals_of_scores() -> None:
     found = proportion(98, 100)
     # Wilson's interval of 98 of 100, as printed in tables.
-    assert (found.low, found.high) == (pytest.approx(0.930, abs=5e-4), pytest.approx(0.9945, abs=5e-4))
+    assert (found.low, found.high) == (
+        pytest.approx(0.930, abs=5e-4),
+        pytest.approx(0.9945, abs=5e-4),
+    )
     assert proportion(5, 5, 100.0).value == 100.0
     assert mean_score([0.0, 1.0] * 50).value == 0.5
     assert mean_score([1.0]).low == 1.0

@@ -373,6 +373,11 @@ def test_an_open_generator_does_not_hold_up_the_exit(tmp_path: Path) -> None:
         "print(gen.run(bmp.ClosedLoop(2), queries=10).completed)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, cwd=tmp_path
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        cwd=tmp_path,
+        check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "10\n", "")

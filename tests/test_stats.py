@@ -22,7 +22,9 @@ times = st.lists(st.integers(0, 2**60), min_size=1, max_size=300)
 
 
 @given(times, st.floats(0, 1))
-def test_a_quantile_is_the_nearest_rank_within_the_bucket_error(values: list[int], q: float) -> None:
+def test_a_quantile_is_the_nearest_rank_within_the_bucket_error(
+    values: list[int], q: float
+) -> None:
     distribution = of(values)
     exact = sorted(values)[quantile_rank(len(values), q) - 1]
     assert distribution.quantile(q) == pytest.approx(exact * 1e-9, rel=2**-11, abs=1e-9)

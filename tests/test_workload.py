@@ -110,8 +110,11 @@ def test_flags_are_checked_like_fields() -> None:
 
 @pytest.mark.parametrize(
     ("text", "pattern", "rate"),
-    [("poisson:100/s:30s", "poisson", 100), ("constant:2.5/s:0.5s", "constant", 2.5),
-     ("offline:500", "offline", None)],
+    [
+        ("poisson:100/s:30s", "poisson", 100),
+        ("constant:2.5/s:0.5s", "constant", 2.5),
+        ("offline:500", "offline", None),
+    ],
 )
 def test_loads_on_the_command_line(text: str, pattern: str, rate: float | None) -> None:
     load = Load.parse(text)

@@ -8,8 +8,9 @@ import shutil
 from pathlib import Path
 
 from bytemlperf.backend import CompileBackend, CompileConfig, CompileInfo, Segment
-from bytemlperf.backends.CPU.runner import runner_for
 from bytemlperf.datasets import Dataset
+
+from .runner import runner_for
 
 _DONE = "compiled.json"
 

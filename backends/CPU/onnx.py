@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from bytemlperf.backend import Feeds, Outputs, Predict
-from bytemlperf.backends.CPU.runner import Runner
 from bytemlperf.extras import require
 from bytemlperf.zoo import Card
+
+from .runner import Runner
 
 
 def _runtime() -> Any:

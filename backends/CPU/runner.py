@@ -33,9 +33,9 @@ class Runner:
 def runner_for(card: Card) -> Runner:
     """Return the runner of the card's format; imports its framework."""
     if card.format == "torchscript":
-        from bytemlperf.backends.CPU.torchscript import RUNNER
+        from .torchscript import RUNNER
     elif card.format == "onnx":
-        from bytemlperf.backends.CPU.onnx import RUNNER
+        from .onnx import RUNNER
     else:
-        from bytemlperf.backends.CPU.saved_model import RUNNER
+        from .saved_model import RUNNER
     return RUNNER

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bytemlperf.backend import Feeds, Outputs, Predict, RuntimeBackend
-from bytemlperf.backends.CPU.runner import runner_for
+
+from .runner import runner_for
 
 
 class Runtime(RuntimeBackend):

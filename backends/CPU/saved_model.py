@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from bytemlperf.backend import Feeds, Outputs, Predict
-from bytemlperf.backends.CPU.runner import Runner
 from bytemlperf.extras import require_tensorflow
 from bytemlperf.zoo import Card
+
+from .runner import Runner
 
 
 def _tensorflow() -> Any:

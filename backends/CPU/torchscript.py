@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from bytemlperf.backend import Feeds, Outputs, Predict
-from bytemlperf.backends.CPU.runner import Runner
 from bytemlperf.zoo import Card
 from bytemlperf.zoo.torch_build import (
     import_torch,
@@ -13,6 +12,8 @@ from bytemlperf.zoo.torch_build import (
     tensors,
     torchscript_is_deprecated,
 )
+
+from .runner import Runner
 
 
 def _version() -> str:

@@ -47,7 +47,9 @@ def _show_lists(flags: Mapping[str, Any]) -> None:
 
         for backend in list_backends(flags["backend_dir"]):
             device = backend.device()
-            click.echo(f"{backend.name}  {device.get('vendor', '')} {device.get('device', '')}".strip())
+            click.echo(
+                f"{backend.name}  {device.get('vendor', '')} {device.get('device', '')}".strip()
+            )
 
 
 def _request(flags: Mapping[str, Any]) -> Request:
@@ -157,5 +159,3 @@ def _judge(task: Task, path: Path) -> None:
     if missed:
         sizes = ", ".join(str(row.bs) for row in missed)
         raise ObjectiveMissed(f"p99 is above slo_ms {slo:g} at batch {sizes}")
-
-

@@ -85,8 +85,9 @@ def _question(entry: Any, context: str, place: str) -> Question:
         answers.append(found)
     if not answers:
         raise UsageError(f"{place}.answers: a SQuAD v1.1 question has one answer or more")
-    return Question(_text(entry, "id", place), _text(entry, "question", place), context,
-                    tuple(answers))
+    return Question(
+        _text(entry, "id", place), _text(entry, "question", place), context, tuple(answers)
+    )
 
 
 def _list(value: Any, key: str, place: str) -> list[Any]:
@@ -160,9 +161,7 @@ class Squad:
             "segments": [w.segments for w in windows],
             "zeros": [[0] * len(w.ids) for w in windows],
         }
-        return {
-            t.name: np.asarray(columns[t.content], t.dtype) for t in self._model.card.inputs
-        }
+        return {t.name: np.asarray(columns[t.content], t.dtype) for t in self._model.card.inputs}
 
     def select(self, percent: float, seed: int) -> list[int]:
         chosen = set(seeded_subset(len(self._questions), percent, seed))

@@ -101,8 +101,11 @@ def make_windows(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[Windo
 def _shorten(tokenizer: Any, question: str) -> str:
     """Cut a question to its first 64 tokens, at a token's end."""
     encoding = tokenizer.encode(question.strip(), add_special_tokens=False)
-    used = [offset for offset, mask in zip(encoding.offsets, encoding.attention_mask, strict=True)
-            if mask]
+    used = [
+        offset
+        for offset, mask in zip(encoding.offsets, encoding.attention_mask, strict=True)
+        if mask
+    ]
     if len(used) <= QUESTION_TOKENS:
         return question.strip()
     return question.strip()[: used[QUESTION_TOKENS - 1][1]]

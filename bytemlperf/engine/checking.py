@@ -63,9 +63,7 @@ def choose_data(task: Task, step: Step) -> str:
         task.samples = dataset.select(workload.data_percent, workload.seed)
     else:
         task.samples = list(range(_affordable(task)))
-    return f"{dataset.name}: {len(task.samples)} samples" + (
-        f"; accuracy skipped: {details.accuracy_skipped}" if details.accuracy_skipped else ""
-    )
+    return f"{dataset.name}: {len(task.samples)} samples"
 
 
 def _affordable(task: Task) -> int:
@@ -95,26 +93,9 @@ def compute_reference(task: Task, step: Step) -> str:
         return f"{len(samples)} samples, from the cache"
     step.update("loading the eager source model")
     source = task.model.load_source()
-    with _all_cores(task):
-        task.reference = _run(source, dataset, samples, task.batch_sizes[0], 1, step)
+    task.reference = _run(source, dataset, samples, task.batch_sizes[0], 1, step)
     _store(file, task.reference, samples)
     return f"{len(samples)} samples through the eager source model"
-
-
-class _all_cores:  # noqa: N801
-    """The reference may use every core; a backend sets its own threads when it loads."""
-
-    def __init__(self, task: Task) -> None:
-        self._torch = task.card.framework == "torch"
-
-    def __enter__(self) -> None:
-        if self._torch:
-            import torch
-
-            torch.set_num_threads(len(os.sched_getaffinity(0)))
-
-    def __exit__(self, *_: object) -> None:
-        return None
 
 
 def _reference_key(task: Task, dataset: Dataset, samples: Sequence[int]) -> str:
@@ -147,7 +128,9 @@ def _load(file: Path, samples: Sequence[int]) -> Outputs:
         with np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except (OSError, ValueError) as error:
-        raise BytemlperfError(f"{file}: the stored reference is broken ({error}): remove it") from error
+        raise BytemlperfError(
+            f"{file}: the stored reference is broken ({error}): remove it"
+        ) from error
     return {s: {name: a[i] for name, a in arrays.items()} for i, s in enumerate(samples)}
 
 
@@ -261,7 +244,7 @@ def _output(task: Task, sample: int, name: str) -> Array:
 def score_numeric(task: Task, step: Step) -> str:
     """How far the backend's outputs are from the reference, sample by sample."""
     found = compare(task.reference, task.outputs)
-    overall, tolerance = found.overall, task.card.tolerance
+    overall, tolerance = found.overall, task.card.tolerance_at(task.compiled.precision)
     within = found.within(tolerance)
     block = _accuracy_block(task)
     block.mean_diff, block.std_diff, block.max_diff = (

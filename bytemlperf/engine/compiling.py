@@ -10,6 +10,7 @@ from bytemlperf.backend import CompileBackend, CompileConfig
 from bytemlperf.engine.task import Task, describe_weights, options_from
 from bytemlperf.errors import UsageError
 from bytemlperf.report.schema import CompileDetail, GraphCompile
+from bytemlperf.report.units import seconds
 from bytemlperf.screen import Step
 from bytemlperf.zoo import cache_root, open_model
 from bytemlperf.zoo.cache import content_key
@@ -51,7 +52,7 @@ def compile_model(task: Task, step: Step) -> str:
     cold_s, cached_s = _compile_timed(task, backend, config, folder, step)
     compiled = task.compiled
     task.report.graph_compile = GraphCompile(
-        compile_duration=round(cold_s if cold_s is not None else cached_s or 0.0, 5),
+        compile_duration=round(cold_s, 5),
         compile_precision=compiled.precision,
         subgraph_coverage=round(compiled.coverage, 2),
         optimizations=dict(compiled.optimizations),
@@ -69,8 +70,10 @@ def compile_model(task: Task, step: Step) -> str:
         device_count=compiled.device_count,
         notes=dict(compiled.notes),
     )
-    how = f"{cold_s:.2f} s" if cold_s is not None else "not known"
-    return f"cold {how}, cached {cached_s or 0.0:.2f} s; {compiled.coverage:.1f} % on the device"
+    return (
+        f"cold {seconds(cold_s)}, cached {seconds(cached_s)}; "
+        f"{compiled.coverage:.1f} % on the device"
+    )
 
 
 def _config(task: Task, options: dict[str, object], folder: Path) -> CompileConfig:
@@ -96,8 +99,12 @@ def _cache_folder(task: Task, options: dict[str, object]) -> Path:
     """A folder for this backend, model and options; another bytemlperf or code has its own."""
     code = {p.name: p.read_text("utf-8") for p in sorted(task.request.backend.path.glob("*.py"))}
     key = content_key(
-        {"options": options, "batch_sizes": task.batch_sizes, "version": task.report.version,
-         "code": code}
+        {
+            "options": options,
+            "batch_sizes": task.batch_sizes,
+            "version": task.report.version,
+            "code": code,
+        }
     )
     name = task.request.backend.name
     return cache_root() / "compiled" / name / f"{task.model.path.parent.name}-{key}"
@@ -105,7 +112,7 @@ def _cache_folder(task: Task, options: dict[str, object]) -> Path:
 
 def _compile_timed(
     task: Task, backend: CompileBackend, config: CompileConfig, folder: Path, step: Step
-) -> tuple[float | None, float | None]:
+) -> tuple[float, float]:
     """Return (cold, cached) seconds; the cold time of an earlier run is remembered."""
     timing = folder / "timing.json"
     cold_s = _remembered(timing)

@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bytemlperf.engine.compiling import build_model, compile_model
-from bytemlperf.engine.estimate import describe_plan
 from bytemlperf.engine.checking import (
     choose_data,
     compute_outputs,
@@ -15,6 +13,8 @@ from bytemlperf.engine.checking import (
     score_accuracy,
     score_numeric,
 )
+from bytemlperf.engine.compiling import build_model, compile_model
+from bytemlperf.engine.estimate import describe_plan
 from bytemlperf.engine.measuring import measure_loads, measure_performance
 from bytemlperf.engine.task import Request, Task
 from bytemlperf.errors import BytemlperfError

@@ -106,7 +106,9 @@ class Task:
         """Instances for performance: one a client, unless the backend wants fewer."""
         if self.simulated:
             return 1
-        return min(self.workload.clients, self.runtime_class.instance_count or self.workload.clients)
+        return min(
+            self.workload.clients, self.runtime_class.instance_count or self.workload.clients
+        )
 
     @property
     def threads_per_instance(self) -> int | None:

@@ -5,31 +5,23 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
+from bytemlperf.report.units import seconds
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from bytemlperf.distribution import Distribution
     from bytemlperf.result import Result
 
-_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
-
-
-def seconds(value: float) -> str:
-    """Four significant digits with the unit that fits: ``7.891 ms``."""
-    for scale, unit in _UNITS:
-        if abs(value) >= scale or unit == "ns":
-            return f"{value / scale:.4g} {unit}"
-    raise AssertionError("the last unit takes every value")
-
 
 def render(result: Result) -> str:
     """Return the table as plain text."""
     from rich.console import Console
 
-    console = Console(file=io.StringIO(), width=96, color_system=None)
+    file = io.StringIO()
+    console = Console(file=file, width=96, color_system=None)
     _print(console, result)
-    text: str = console.file.getvalue()  # type: ignore[attr-defined]
-    return text.rstrip()
+    return file.getvalue().rstrip()
 
 
 def render_html(result: Result) -> str:
@@ -48,7 +40,8 @@ def _print(console: Console, result: Result) -> None:
         f"{result.pattern}, {result.batch_size} sample{'s' * (result.batch_size > 1)} a query, "
         f"{result.instances} instance{'s' * (result.instances > 1)}: "
         f"[bold]{result.queries_per_second:,.1f}[/] queries/s, "
-        f"{result.samples_per_second:,.1f} samples/s over {result.duration:.3f} s"
+        f"{result.samples_per_second:,.1f} samples/s over {result.duration:.3f} s",
+        soft_wrap=True,
     )
     table = Table(box=None, pad_edge=False)
     for heading in ("", "mean", "p50", "p90", "p99", "p99 95 % interval", "p99.9", "max"):

@@ -20,7 +20,9 @@ class _Block(BaseModel):
 
 
 class GraphCompile(_Block):
-    compile_duration: float = Field(alias="Compile Duration", description="s, cold or cached")
+    compile_duration: float = Field(
+        alias="Compile Duration", description="s, cold: nothing was cached"
+    )
     compile_precision: str = Field(alias="Compile Precision")
     subgraph_coverage: float = Field(
         alias="Subgraph Coverage", description="operators on the device, percent"
@@ -97,8 +99,8 @@ class RunDetail(_Block):
 
 
 class CompileDetail(_Block):
-    cold_s: float | None = Field(description="first compilation of this model and version")
-    cached_s: float | None
+    cold_s: float = Field(description="first compilation, remembered when it is cached")
+    cached_s: float = Field(description="the same again, from the compiler's own cache")
     first_inference_s: dict[str, float] = Field(description="by batch size")
     version: str
     segments: int
@@ -208,8 +210,9 @@ class Report(_Block):
             raise UsageError(f"{path}: not a report: {key}: {first['msg']}") from error
 
 
-def report_path(output_dir: Path, backend: str, model: str, precision: str, *,
-                simulated: bool) -> Path:
+def report_path(
+    output_dir: Path, backend: str, model: str, precision: str, *, simulated: bool
+) -> Path:
     """Return where a report lies: simulated figures never share a folder with measured ones."""
     folder = f"{backend}-simulated" if simulated else backend
     name = precision.lower().replace("/", "-")

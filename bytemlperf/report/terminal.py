@@ -9,11 +9,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from bytemlperf.report.schema import Report, RunDetail
+from bytemlperf.report.units import seconds
 
 
 def simulated_banner(console: Console, backend: str) -> None:
     """Say that no hardware was measured."""
-    console.rule(f"[bold yellow]SIMULATED: {backend} is a device model, not hardware", style="yellow")
+    console.rule(
+        f"[bold yellow]SIMULATED: {backend} is a device model, not hardware", style="yellow"
+    )
 
 
 def show(console: Console, report: Report, path: Path) -> None:
@@ -22,7 +25,9 @@ def show(console: Console, report: Report, path: Path) -> None:
     console.print()
     if report.simulated:
         simulated_banner(console, report.backend)
-    console.print(f"[bold]{report.model} on {report.backend}[/]  ({escape(report.host_info)})")
+    where = "a device model, run on " if report.simulated else ""
+    host = f"{where}{report.host_info}, {details.environment['cores']} cores"
+    console.print(f"[bold]{report.model} on {report.backend}[/]  ({escape(host)})")
     _facts(console, report)
     if details.performance:
         console.print(_performance(details.performance))
@@ -47,9 +52,9 @@ def _facts(console: Console, report: Report) -> None:
         compiled = report.graph_compile
         first = details.compile.first_inference_s
         console.print(
-            f"compile  {compiled.compile_duration:.2f} s, {compiled.compile_precision}, "
+            f"compile  {seconds(compiled.compile_duration)}, {compiled.compile_precision}, "
             f"{compiled.subgraph_coverage:.1f} % of {details.compile.operators} operators"
-            + (f", first inference {min(first.values()):.3f} s" if first else ""),
+            + (f", first inference {seconds(max(first.values()))}" if first else ""),
             soft_wrap=True,
         )
         for kind, count in details.compile.fallback_operators.items():
@@ -100,8 +105,14 @@ def _loads(runs: list[RunDetail]) -> Table:
 
 
 def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="", caption_justify="left",
-                 box=None, pad_edge=False)
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="",
+        caption_justify="left",
+        box=None,
+        pad_edge=False,
+    )
 
 
 def _figures(run: RunDetail) -> list[str]:
@@ -143,4 +154,4 @@ def _verdicts(console: Console, report: Report) -> None:
             console.print(f"         {kind}: {escape(first)}", soft_wrap=True)
     lacking = {r.intervals["latency"].p99_interval_reason for r in runs if r.intervals} - {""}
     if lacking:
-        console.print(f"n/a: {sorted(lacking)[0]}", soft_wrap=True)
+        console.print(f"n/a: {min(lacking)}", soft_wrap=True)

@@ -57,5 +57,12 @@ class Card(BaseModel):
     parameters: int = Field(ge=1, description="published parameter count, checked after the build")
     tiny: dict[str, Any] = Field(default_factory=dict, description="overrides of config when tiny")
     tolerance: float = Field(
-        default=1e-3, description="largest accepted absolute difference export vs source"
+        default=1e-3, description="largest accepted absolute difference at the card's precision"
     )
+    tolerances: dict[str, float] = Field(
+        default_factory=dict, description="the same at other precisions, e.g. 'int8/bf16'"
+    )
+
+    def tolerance_at(self, precision: str) -> float:
+        """Largest accepted absolute difference of an output computed at ``precision``."""
+        return self.tolerances.get(precision.lower(), self.tolerance)

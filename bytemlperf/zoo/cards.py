@@ -14,7 +14,9 @@ from bytemlperf.zoo.card import Card
 def list_cards() -> list[str]:
     """Return the names of all cards in ``model_zoo/``, sorted."""
     folder = resources.files("bytemlperf.model_zoo")
-    return sorted(f.name.removesuffix(".json") for f in folder.iterdir() if f.name.endswith(".json"))
+    return sorted(
+        f.name.removesuffix(".json") for f in folder.iterdir() if f.name.endswith(".json")
+    )
 
 
 def load_card(name_or_path: str) -> Card:

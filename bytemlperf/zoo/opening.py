@@ -67,7 +67,9 @@ def open_model(
     if weights is not None and not weights.exists():
         raise UsageError(f"--weights {weights}: no such file or folder")
     builder = _builder(card)
-    entry = Entry(cache_dir or cache_root(), f"{card.name}-{preset}", _key(card, preset, weights, seed))
+    entry = Entry(
+        cache_dir or cache_root(), f"{card.name}-{preset}", _key(card, preset, weights, seed)
+    )
 
     def build() -> Built:
         config = dict(card.config) | (dict(card.tiny) if preset == "tiny" else {})

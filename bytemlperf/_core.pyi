@@ -1,0 +1,272 @@
+"""
+The native load generator. Use it through bytemlperf.LoadGenerator.
+"""
+from __future__ import annotations
+import collections.abc
+import enum
+import numpy
+import numpy.typing
+import typing
+__all__: list[str] = ['ArrivalProcess', 'BackendSpec', 'Clock', 'ClosedLoop', 'ConstantArrivals', 'DeterministicService', 'DeviceModel', 'ExponentialService', 'Generator', 'Histogram', 'Interval', 'Live', 'LognormalService', 'OfflineArrivals', 'OpenLoop', 'Phase', 'PoissonArrivals', 'Run', 'RunData', 'RunSpec', 'SamplePool', 'ServiceTime', 'TableService', 'available_cores', 'run_virtual']
+class ArrivalProcess:
+    """
+    When queries are due: the same offsets for the same seed.
+    """
+    def offsets(self, seed: typing.SupportsInt | typing.SupportsIndex, n: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.int64]:
+        """
+        The first n offsets from the start of the window, int64 ns.
+        """
+class ConstantArrivals(ArrivalProcess):
+    def __init__(self, rate: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+class PoissonArrivals(ArrivalProcess):
+    def __init__(self, rate: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+class OfflineArrivals(ArrivalProcess):
+    def __init__(self) -> None:
+        ...
+class ServiceTime:
+    pass
+class DeterministicService(ServiceTime):
+    def __init__(self, seconds: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+class ExponentialService(ServiceTime):
+    def __init__(self, mean: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+class LognormalService(ServiceTime):
+    def __init__(self, mean: typing.SupportsFloat | typing.SupportsIndex, cv: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+class TableService(ServiceTime):
+    def __init__(self, seconds: collections.abc.Mapping[typing.SupportsInt | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex]) -> None:
+        ...
+class DeviceModel:
+    """
+    A device with known service times (seconds).
+    """
+    def __init__(self, service: ServiceTime, servers: typing.SupportsInt | typing.SupportsIndex = 1, stall: tuple[typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex] | None = None) -> None:
+        ...
+    @property
+    def servers(self) -> int:
+        ...
+class Interval(enum.Enum):
+    """
+    A difference of two stamps.
+    """
+    gil_wait: typing.ClassVar[Interval]
+    latency: typing.ClassVar[Interval]
+    queue_wait: typing.ClassVar[Interval]
+    schedule_lag: typing.ClassVar[Interval]
+    service_time: typing.ClassVar[Interval]
+    @classmethod
+    def __new__(cls, value):
+        ...
+class Histogram:
+    """
+    Log-linear, relative error of a bucket <= 2**-11; ns.
+    """
+    def __init__(self, values: typing.Annotated[numpy.typing.ArrayLike, numpy.int64]) -> None:
+        ...
+    def buckets(self) -> tuple:
+        """
+        (lowest ns, highest ns, count) of the non-empty buckets.
+        """
+    def merge(self, other: Histogram) -> None:
+        ...
+    def quantile(self, q: typing.SupportsFloat | typing.SupportsIndex) -> int:
+        ...
+    @property
+    def count(self) -> int:
+        ...
+    @property
+    def max(self) -> int:
+        ...
+    @property
+    def min(self) -> int:
+        ...
+    @property
+    def sum(self) -> int:
+        ...
+    @property
+    def sum_squares(self) -> float:
+        ...
+class RunData:
+    """
+    What a run leaves; times in ns.
+    """
+    def histogram(self, interval: Interval) -> Histogram:
+        ...
+    def stamps(self) -> numpy.ndarray:
+        ...
+    def timeline(self) -> list:
+        """
+        (queries, errors, latency sum, latency max) a bin
+        """
+    @property
+    def clock_drift_ppm(self) -> float:
+        ...
+    @property
+    def completed(self) -> int:
+        ...
+    @property
+    def error_classes(self) -> dict[str, tuple[int, str]]:
+        ...
+    @property
+    def errors(self) -> int:
+        ...
+    @property
+    def plan_hash(self) -> int:
+        ...
+    @property
+    def planned(self) -> int:
+        ...
+    @property
+    def queries_in_window(self) -> int:
+        ...
+    @property
+    def samples_in_window(self) -> int:
+        ...
+    @property
+    def spinning(self) -> bool:
+        ...
+    @property
+    def stamps_complete(self) -> bool:
+        ...
+    @property
+    def timeline_bin_ns(self) -> int:
+        ...
+    @property
+    def window_end(self) -> int:
+        ...
+    @property
+    def window_start(self) -> int:
+        ...
+class Clock:
+    """
+    Integer ns on the scale of CLOCK_MONOTONIC.
+    """
+    @staticmethod
+    def best() -> Clock:
+        ...
+    @staticmethod
+    def monotonic() -> Clock:
+        ...
+    @staticmethod
+    def tsc() -> Clock | None:
+        """
+        None where the kernel does not trust the TSC.
+        """
+    def now(self) -> int:
+        ...
+    @property
+    def cost_ns(self) -> float:
+        ...
+    @property
+    def drift_ppm(self) -> float:
+        ...
+    @property
+    def is_tsc(self) -> bool:
+        ...
+class SamplePool:
+    def __init__(self, arrays: collections.abc.Mapping[str, tuple[numpy.ndarray, bool]], rows: typing.SupportsInt | typing.SupportsIndex, batch: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def contiguous(self, query: typing.SupportsInt | typing.SupportsIndex) -> bool:
+        ...
+    def first_row(self, query: typing.SupportsInt | typing.SupportsIndex) -> int:
+        ...
+    @property
+    def period(self) -> int:
+        ...
+class BackendSpec:
+    """
+    How the instances of a generator are made.
+    """
+    @staticmethod
+    def device(model: DeviceModel, batch: typing.SupportsInt | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, spin: bool) -> BackendSpec:
+        ...
+    @staticmethod
+    def null(batch: typing.SupportsInt | typing.SupportsIndex) -> BackendSpec:
+        ...
+    @staticmethod
+    def prepared(make: typing.Any, keep: typing.Any, feeds: list, samples: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> BackendSpec:
+        ...
+    @staticmethod
+    def staged(make: typing.Any, keep: typing.Any, pool: SamplePool, make_slot: typing.Any) -> BackendSpec:
+        ...
+class ClosedLoop:
+    def __init__(self, clients: typing.SupportsInt | typing.SupportsIndex, think_time: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+class OpenLoop:
+    def __init__(self, process: ArrivalProcess, clients: typing.SupportsInt | typing.SupportsIndex, window_is_drain: bool) -> None:
+        ...
+class RunSpec:
+    """
+    One run; times in ns.
+    """
+    def __init__(self, *, pattern: typing.Any, queries: typing.SupportsInt | typing.SupportsIndex | None, duration: typing.SupportsInt | typing.SupportsIndex | None, warmup: typing.SupportsInt | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, stamp_bytes: typing.SupportsInt | typing.SupportsIndex, keep_outputs: bool, threads_per_instance: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+class Phase(enum.Enum):
+    done: typing.ClassVar[Phase]
+    drain: typing.ClassVar[Phase]
+    load: typing.ClassVar[Phase]
+    measure: typing.ClassVar[Phase]
+    warmup: typing.ClassVar[Phase]
+    @classmethod
+    def __new__(cls, value):
+        ...
+class Live:
+    """
+    Figures of a run that goes on; times in ns.
+    """
+    @property
+    def completed(self) -> int:
+        ...
+    @property
+    def elapsed(self) -> int:
+        ...
+    @property
+    def errors(self) -> int:
+        ...
+    @property
+    def p99(self) -> int:
+        ...
+    @property
+    def phase(self) -> Phase:
+        ...
+class Run:
+    def finish(self) -> RunData:
+        ...
+    def live(self) -> Live:
+        ...
+    def stamps(self) -> numpy.ndarray:
+        """
+        The stamps recorded so far.
+        """
+    def stop(self) -> None:
+        """
+        End the window now and drain.
+        """
+    def wait(self, timeout: typing.SupportsInt | typing.SupportsIndex) -> bool:
+        """
+        True when the run has ended; waits at most timeout ns.
+        """
+class Generator:
+    def __init__(self, backend: BackendSpec, instances: typing.SupportsInt | typing.SupportsIndex, clock: Clock) -> None:
+        ...
+    def abandon(self) -> None:
+        """
+        Leave behind the calls that do not return.
+        """
+    def close(self) -> None:
+        """
+        Unload every instance on its thread.
+        """
+    def start(self, spec: RunSpec) -> Run:
+        ...
+def available_cores() -> int:
+    """
+    Processors that this process may run on.
+    """
+def run_virtual(spec: RunSpec, device: DeviceModel, batch: typing.SupportsInt | typing.SupportsIndex) -> RunData:
+    """
+    Run on a virtual clock.
+    """
