@@ -7,9 +7,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version as _version
-from pathlib import Path as _Path
-
 try:
     import bytemlperf._core  # noqa: F401
 except ModuleNotFoundError as error:
@@ -35,8 +32,6 @@ from bytemlperf.loadgen import LoadGenerator, Progress, RunInterrupted, measure
 from bytemlperf.patterns import ClosedLoop, Constant, Offline, Poisson
 from bytemlperf.result import ErrorClass, Result, Verdict, load_result
 from bytemlperf.samples import Shared
-
-__version__ = _version("bytemlperf")
 
 __all__ = [
     "BackendError",
@@ -68,6 +63,16 @@ __all__ = [
 
 def get_include() -> str:
     """Return the folder of ``bytemlperf/backend.h``, the C interface for native backends."""
+    from pathlib import Path
+
     from bytemlperf import _core
 
-    return str(_Path(_core.__file__).parent / "include")
+    return str(Path(_core.__file__).parent / "include")
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":  # read when it is asked for: it costs as much as all the rest
+        from importlib.metadata import version
+
+        return version("bytemlperf")
+    raise AttributeError(f"module 'bytemlperf' has no attribute {name!r}")

@@ -7,6 +7,7 @@ asked for.
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import importlib.util
 import json
 import sys
@@ -102,16 +103,9 @@ class Backend:
 
 def _import_folder(package: str, folder: Path) -> None:
     """Make a user's folder importable under a name of its own, so that siblings can import."""
-    init = folder / "__init__.py"
-    spec = importlib.util.spec_from_file_location(
-        package, init if init.exists() else None, submodule_search_locations=[str(folder)]
-    )
-    if spec is None:
-        raise BytemlperfError(f"{folder}: cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[package] = module
-    if spec.loader is not None and init.exists():
-        spec.loader.exec_module(module)
+    spec = importlib.machinery.ModuleSpec(package, None, is_package=True)
+    spec.submodule_search_locations = [str(folder)]
+    sys.modules[package] = importlib.util.module_from_spec(spec)
 
 
 def find_backend(name: str, backend_dir: Path | None = None) -> Backend:

@@ -31,8 +31,7 @@ class Compile(CompileBackend):
             compiled = runner.compile(card, model.path, config.cache_dir)
             done = config.cache_dir / _DONE
             done.write_text(json.dumps({"artifact": compiled.name}), encoding="utf-8")
-        instances = config.workload.clients
-        threads = max(1, len(os.sched_getaffinity(0)) // instances)
+        threads = runner.threads(len(os.sched_getaffinity(0)), config.workload.clients)
         return CompileInfo(
             precision=card.precision,
             segments=(
@@ -46,7 +45,11 @@ class Compile(CompileBackend):
             ),
             artifact=compiled,
             optimizations=runner.optimizations,
-            notes={"runtime": runner.version(), "threads_per_instance": threads},
+            notes={
+                "runtime": runner.version(),
+                "threads_per_instance": threads,
+                "thread_pool": "shared by all instances" if runner.shared_pool else "its own",
+            },
         )
 
 

@@ -22,12 +22,18 @@ class Runner:
         compile: writes the optimised artifact into a folder and returns it.
         load: loads that artifact; the returned function may be called from several threads.
         optimizations: what compile does, by name.
+        shared_pool: the framework computes every instance on one pool of a thread a core.
     """
 
     version: Callable[[], str]
     compile: Callable[[Card, Path, Path], Path]
     load: Loader
     optimizations: dict[str, str]
+    shared_pool: bool = False
+
+    def threads(self, cores: int, instances: int) -> int:
+        """Threads that an instance computes with."""
+        return cores if self.shared_pool else max(1, cores // instances)
 
 
 def runner_for(card: Card) -> Runner:

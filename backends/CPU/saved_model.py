@@ -30,7 +30,6 @@ def _compile(card: Card, artifact: Path, folder: Path) -> Path:
 
 def _load(card: Card, compiled: Path, threads: int) -> Predict:
     tf = _tensorflow()
-    _set_threads(tf, threads)
     module = tf.saved_model.load(str(compiled))
     function = module.signatures["serving_default"]
 
@@ -43,17 +42,5 @@ def _load(card: Card, compiled: Path, threads: int) -> Predict:
     return predict
 
 
-def _set_threads(tf: Any, threads: int) -> None:
-    """TensorFlow's pools belong to the process and are fixed at first use."""
-    if tf.config.threading.get_intra_op_parallelism_threads() == threads:
-        return
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-    except RuntimeError as error:
-        raise RuntimeError(
-            f"TensorFlow was used before with another number of threads than {threads}; "
-            "run this task in a process of its own"
-        ) from error
-
-
-RUNNER = Runner(_version, _compile, _load, {})
+# TensorFlow's pool belongs to the process and has a thread a core: all instances share it.
+RUNNER = Runner(_version, _compile, _load, {}, shared_pool=True)

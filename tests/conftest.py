@@ -1,0 +1,24 @@
+"""What all tests share: never the user's cache, never the source folder instead of the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> object:
+    """One cache for the whole run, so that a model is built once."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("BYTEMLPERF_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("BYTEMLPERF_CACHE", str(folder))
+    return folder

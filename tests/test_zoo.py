@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bytemlperf import zoo
+from bytemlperf.errors import BytemlperfError, UsageError
+from bytemlperf.zoo import opening
+from bytemlperf.zoo.cache import MANIFEST, Entry, content_key
+from bytemlperf.zoo.verify import load_artifact
+
+
+def digits(name: str, **more: Any) -> zoo.Model:
+    return zoo.open_model(name, **more)
+
+
+@pytest.mark.parametrize(
+    ("name", "framework"),
+    [
+        ("digits-onnx-fp32", "onnx"),
+        ("digits-torch-fp32", "torch"),
+        ("digits-tf-fp32", "tensorflow"),
+    ],
+)
+def test_the_embedded_model_is_right_on_held_out_data(name: str, framework: str) -> None:
+    pytest.importorskip(framework)
+    pytest.importorskip("sklearn")
+    from bytemlperf.datasets.digits import split
+
+    model = digits(name)
+    images, labels = split()[1]
+    exported = load_artifact(model.card, model.path)({"image": images})["logits"]
+    source = model.load_source()({"image": images})["logits"]
+    assert (exported.argmax(1) == labels).mean() >= 0.97
+    np.testing.assert_allclose(exported, source, atol=model.card.tolerance)
+    assert model.parameters == model.card.parameters == 38282
+    assert model.weights.kind == "embedded"
+    assert sum(model.operators.values()) >= 8
+
+
+def test_a_second_opening_comes_from_the_cache(empty_cache: Path) -> None:
+    pytest.importorskip("onnx")
+    first = digits("digits-onnx-fp32")
+    said: list[str] = []
+    second = digits("digits-onnx-fp32", progress=lambda text, _: said.append(text))
+    assert (first.cached, second.cached) == (False, True)
+    assert said == []
+    assert first.path == second.path
+    assert first.weights == second.weights
+    assert empty_cache in first.path.parents
+
+
+def test_tiny_roberta_is_built_exported_verified_and_cached() -> None:
+    pytest.importorskip("transformers")
+    model = zoo.open_model("roberta-torch-fp32", preset="tiny", seed=3)
+    assert model.weights.source == "seed 3"
+    assert model.export_difference <= model.card.tolerance
+    assert model.flops_per_sample is not None
+    assert model.operators["aten::scaled_dot_product_attention"] == 2
+    feeds = zoo.synthetic_feeds(model.card, range(5), seed=0)
+    outputs = load_artifact(model.card, model.path)(feeds)
+    for name, expected in model.load_source()(feeds).items():
+        np.testing.assert_allclose(outputs[name], expected, atol=1e-5)
+        assert expected.std() > 0.05  # random, but not vacuous
+    other = zoo.open_model("roberta-torch-fp32", preset="tiny", seed=4)
+    assert other.weights.sha256 != model.weights.sha256
+    assert other.path != model.path
+
+
+def checkpoint(folder: Path, kind: str) -> Path:
+    import torch
+    import transformers
+
+    card = zoo.load_card("roberta-torch-fp32")
+    torch.manual_seed(0)
+    config = transformers.RobertaConfig(**(dict(card.config) | dict(card.tiny)))
+    getattr(transformers, kind)(config).save_pretrained(folder)
+    return folder
+
+
+def test_a_real_checkpoint_is_loaded_and_named(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    folder = checkpoint(tmp_path / "mine", "RobertaForQuestionAnswering")
+    model = zoo.open_model("roberta-torch-fp32", preset="tiny", weights=folder)
+    assert model.weights.kind == "checkpoint"
+    assert model.weights.source == str(folder)
+    assert model.tokenizer is None
+
+
+def test_a_checkpoint_without_its_head_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    folder = checkpoint(tmp_path / "backbone", "RobertaModel")
+    with pytest.raises(BytemlperfError, match="lacks qa_outputs"):
+        zoo.open_model("roberta-torch-fp32", preset="tiny", weights=folder)
+
+
+def test_a_checkpoint_that_is_not_one_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    with pytest.raises(UsageError, match="no such file"):
+        zoo.open_model("roberta-torch-fp32", weights=tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BytemlperfError, match=r"--weights .*empty"):
+        zoo.open_model("roberta-torch-fp32", preset="tiny", weights=tmp_path / "empty")
+
+
+def test_unknown_models_get_a_suggestion() -> None:
+    with pytest.raises(UsageError, match="did you mean 'roberta-torch-fp32'"):
+        zoo.load_card("roberta-torch-fp23")
+
+
+@pytest.mark.parametrize("name", zoo.list_cards())
+def test_every_card_is_valid_and_named_like_its_file(name: str) -> None:
+    assert zoo.load_card(name).name == name
+
+
+def test_a_wrong_card_names_its_field(tmp_path: Path) -> None:
+    card = zoo.load_card("digits-onnx-fp32").model_dump(mode="json")
+    for change, message in (({"max_batch_size": 0}, "max_batch_size"), ({"color": 1}, "color")):
+        file = tmp_path / "card.json"
+        file.write_text(json.dumps(card | change))
+        with pytest.raises(UsageError, match=rf"card\.json: {message}"):
+            zoo.load_card(str(file))
+
+
+def own_card(tmp_path: Path, **changes: Any) -> str:
+    card = zoo.load_card("digits-onnx-fp32").model_dump(mode="json")
+    file = tmp_path / "card.json"
+    file.write_text(json.dumps(card | {"name": "mine"} | changes))
+    return str(file)
+
+
+def test_a_model_that_is_not_what_its_card_says_is_refused(
+    tmp_path: Path, empty_cache: Path
+) -> None:
+    pytest.importorskip("onnx")
+    with pytest.raises(BytemlperfError, match="38,282 parameters, but the card says 38,283"):
+        zoo.open_model(own_card(tmp_path, parameters=38283))
+    with pytest.raises(BytemlperfError, match=r"differs from its source by .* \(tolerance 1e-20\)"):
+        zoo.open_model(own_card(tmp_path, tolerance=1e-20))
+    with pytest.raises(UsageError, match=r"no model_zoo/nothing\.py"):
+        zoo.open_model(own_card(tmp_path, builder="nothing"))
+    left = [p.name for p in (empty_cache / "models").iterdir() if not p.name.endswith(".lock")]
+    assert left == []
+
+
+@pytest.mark.parametrize("damage", ["manifest", "artifact", "truncated"])
+def test_a_damaged_entry_is_built_again(empty_cache: Path, damage: str) -> None:
+    pytest.importorskip("onnx")
+    first = digits("digits-onnx-fp32")
+    if damage == "manifest":
+        (first.path.parent / MANIFEST).write_text("{")
+    elif damage == "artifact":
+        first.path.unlink()
+    else:
+        first.path.write_bytes(first.path.read_bytes()[:1000])
+    again = digits("digits-onnx-fp32")
+    assert not again.cached
+    assert digits("digits-onnx-fp32").cached
+
+
+def test_too_little_disk_is_said_before_writing(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnx")
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(BytemlperfError, match="GB are needed"):
+        digits("digits-onnx-fp32")
+
+
+def test_an_export_that_fails_leaves_nothing(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnx")
+
+    def fail(*_: Any) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(opening, "verify_export", fail)
+    with pytest.raises(KeyboardInterrupt):
+        digits("digits-onnx-fp32")
+    monkeypatch.undo()
+    left = [p for p in (empty_cache / "models").iterdir() if p.is_dir()]
+    assert left == []
+
+
+def test_two_processes_build_one_entry(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    code = (
+        "import sys; from pathlib import Path; from bytemlperf import zoo; "
+        "print(zoo.open_model('digits-onnx-fp32', cache_dir=Path(sys.argv[1])).path.exists())"
+    )
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd="/"
+        )
+        for _ in range(2)
+    ]
+    assert [p.communicate(timeout=60)[0] for p in both] == ["True\n", "True\n"]
+    entries = [p for p in (tmp_path / "models").iterdir() if p.is_dir()]
+    assert len(entries) == 1
+    assert Entry(tmp_path, "x", "y").read() is None
+
+
+def test_a_key_depends_on_everything_and_on_no_order() -> None:
+    assert content_key({"a": 1, "b": 2}) == content_key({"b": 2, "a": 1})
+    assert content_key({"a": 1}) != content_key({"a": 2})
+
+
+@pytest.mark.slow
+def test_roberta_base_has_its_published_size(empty_cache: Path) -> None:
+    pytest.importorskip("transformers")
+    model = zoo.open_model("roberta-torch-fp32")
+    assert model.parameters == 124_056_578
+    assert model.flops_per_sample == pytest.approx(70.7e9, rel=0.01)
