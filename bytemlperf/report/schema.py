@@ -217,3 +217,9 @@ def report_path(
     folder = f"{backend}-simulated" if simulated else backend
     name = precision.lower().replace("/", "-")
     return output_dir / folder / model / f"result-{name}.json"
+
+
+if __name__ == "__main__":
+    import json
+
+    print(json.dumps(Report.model_json_schema(by_alias=True), indent=1))
