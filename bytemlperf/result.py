@@ -126,7 +126,7 @@ class Result:
         """Return one row a query: identity and the five stamps, int64 ns. Needs pandas."""
         from bytemlperf.extras import require
 
-        pandas = require("pandas", extra="pandas", purpose="Result.to_pandas()")
+        pandas = require("pandas", extra="report", purpose="Result.to_pandas()")
         if self.stamps is None:
             raise UsageError("this result holds no stamps: run with stamps=<bytes>")
         flat = {name: self.stamps[name] for name in ("query", "client", "instance")}

@@ -381,3 +381,14 @@ def test_an_open_generator_does_not_hold_up_the_exit(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "10\n", "")
+
+
+def test_stamps_become_a_table_of_queries() -> None:
+    pytest.importorskip("pandas")
+    with bmp.LoadGenerator(bmp.NullBackend()) as gen:
+        table = gen.run(bmp.ClosedLoop(), queries=50).to_pandas()
+    assert len(table) == 50
+    assert (table["completed"] >= table["entered"]).all()
+    assert set(table) == {
+        "query", "client", "instance", "intended", "submitted", "ready", "entered", "completed",
+    }  # fmt: skip

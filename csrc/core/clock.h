@@ -60,6 +60,8 @@ class Clock {
 };
 
 // Reads CLOCK_THREAD_CPUTIME_ID: processor time of the calling thread.
-inline Nanos thread_cpu_time() noexcept { return read_clock(CLOCK_THREAD_CPUTIME_ID); }
+inline Nanos thread_cpu_time() noexcept {
+    return read_clock(CLOCK_THREAD_CPUTIME_ID);
+}
 
 }  // namespace bytemlperf

@@ -20,7 +20,9 @@ double checked_ns(double seconds) {
     return seconds * 1e9;
 }
 
-Nanos rounded(double ns) noexcept { return static_cast<Nanos>(ns + 0.5); }
+Nanos rounded(double ns) noexcept {
+    return static_cast<Nanos>(ns + 0.5);
+}
 
 }  // namespace
 
@@ -54,7 +56,8 @@ Nanos LognormalService::draw(std::uint64_t seed, std::uint64_t query,
 TableService::TableService(const std::map<std::uint32_t, double>& seconds) {
     for (const auto& [samples, s] : seconds) ns_[samples] = checked_ns(s);
     if (ns_.empty() || ns_.contains(0)) {
-        throw std::invalid_argument("a table of service times needs entries for batches of 1 or more");
+        throw std::invalid_argument(
+            "a table of service times needs entries for batches of 1 or more");
     }
 }
 

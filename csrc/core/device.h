@@ -79,7 +79,8 @@ struct DeviceModel {
 class DeviceServer final : public Backend {
   public:
     // `spin`: hold the deadline by spinning its last microseconds.
-    DeviceServer(DeviceModel model, Clock clock, std::uint32_t batch, std::uint64_t seed, bool spin);
+    DeviceServer(DeviceModel model, Clock clock, std::uint32_t batch, std::uint64_t seed,
+                 bool spin);
 
     bool predict(std::uint64_t query, bool keep, CallStamps& stamps) noexcept override;
     [[nodiscard]] std::uint32_t samples(std::uint64_t /*query*/) const noexcept override {

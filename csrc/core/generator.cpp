@@ -8,8 +8,8 @@ namespace bytemlperf {
 
 namespace {
 
-constexpr Nanos kStartDelay = 500'000;     // between the gate and the first query
-constexpr Nanos kIdleWait = 20'000'000;    // how long an idle thread sleeps before it looks again
+constexpr Nanos kStartDelay = 500'000;   // between the gate and the first query
+constexpr Nanos kIdleWait = 20'000'000;  // how long an idle thread sleeps before it looks again
 
 std::uint32_t client_count(const RunSpec& spec) {
     return std::visit([](const auto& pattern) { return pattern.clients; }, spec.pattern);
@@ -234,8 +234,10 @@ void Run::open_client(const OpenLoop& pattern, std::uint32_t client) {
     DeadlineWaiter waiter(clock_, spin_);
     const Nanos start = window_start_;
     if (spec_.warmup > 0 && !pattern.window_is_drain) {
-        submit_plan({pattern.process->stream(spec_.warmup_seed()), {std::nullopt, spec_.warmup},
-                     clients_, client},
+        submit_plan({pattern.process->stream(spec_.warmup_seed()),
+                     {std::nullopt, spec_.warmup},
+                     clients_,
+                     client},
                     start - spec_.warmup, client, false, waiter);
     }
     submit_plan({pattern.process->stream(spec_.seed), spec_.limit, clients_, client}, start, client,
@@ -292,7 +294,8 @@ RunData Run::finish() {
 }
 
 Generator::Generator(std::vector<std::unique_ptr<Backend>> backends, Clock clock) : clock_(clock) {
-    for (auto& backend : backends) instances_.push_back(std::make_unique<Instance>(std::move(backend)));
+    for (auto& backend : backends)
+        instances_.push_back(std::make_unique<Instance>(std::move(backend)));
 }
 
 std::shared_ptr<Run> Generator::start(const RunSpec& spec) {

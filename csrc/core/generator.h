@@ -47,7 +47,9 @@ class Run : public std::enable_shared_from_this<Run> {
         Nanos completed = 0;  // written before `answers` is raised
     };
 
-    [[nodiscard]] const ClosedLoop* closed() const { return std::get_if<ClosedLoop>(&spec_.pattern); }
+    [[nodiscard]] const ClosedLoop* closed() const {
+        return std::get_if<ClosedLoop>(&spec_.pattern);
+    }
     [[nodiscard]] const OpenLoop* open() const { return std::get_if<OpenLoop>(&spec_.pattern); }
     [[nodiscard]] bool stopped() const noexcept { return stop_.load(std::memory_order_relaxed); }
 

@@ -9,8 +9,7 @@ Nanos Histogram::quantile(double q) const noexcept {
     const std::uint64_t n = count();
     if (n == 0) return 0;
     const double exact = std::ceil(q * static_cast<double>(n) - 1e-9);
-    const auto rank = static_cast<std::uint64_t>(
-        std::clamp(exact, 1.0, static_cast<double>(n)));
+    const auto rank = static_cast<std::uint64_t>(std::clamp(exact, 1.0, static_cast<double>(n)));
     // The ends are known exactly.
     if (rank == 1) return min();
     if (rank == n) return max();

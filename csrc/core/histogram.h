@@ -27,7 +27,8 @@ class Histogram {
     static constexpr std::size_t bucket_of(Nanos value) noexcept {
         const auto v = static_cast<std::uint64_t>(value);
         constexpr std::uint64_t kLinear = (std::uint64_t{2} << kOctaveBits) - 1;
-        const unsigned shift = 63U - kOctaveBits - static_cast<unsigned>(std::countl_zero(v | kLinear));
+        const unsigned shift =
+            63U - kOctaveBits - static_cast<unsigned>(std::countl_zero(v | kLinear));
         return (std::size_t{shift} << kOctaveBits) + (v >> shift);
     }
     static constexpr Nanos lowest_in(std::size_t bucket) noexcept {

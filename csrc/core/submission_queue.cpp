@@ -37,7 +37,8 @@ void SubmissionQueue::push(const Submission& submission) {
 bool SubmissionQueue::try_pop(Submission& out) noexcept {
     std::uint64_t ticket = head_.load(std::memory_order_acquire);
     for (;;) {
-        Segment* segment = directory_[ticket / kSegment % kDirectory].load(std::memory_order_acquire);
+        Segment* segment =
+            directory_[ticket / kSegment % kDirectory].load(std::memory_order_acquire);
         if (segment == nullptr) return false;
         Slot& slot = segment->slots[ticket % kSegment];
         if (slot.turn.load(std::memory_order_acquire) != ticket + 1) {

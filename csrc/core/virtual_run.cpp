@@ -101,7 +101,8 @@ RunData run_virtual(const RunSpec& spec, const DeviceModel& device, std::uint32_
         const PlanSummary plan = summarize_plan(*pattern->process, spec.seed, spec.limit);
         data.planned = plan.queries;
         data.plan_hash = plan.hash;
-        if (!spec.limit.duration && !pattern->window_is_drain) data.window_end = plan.last_offset + 1;
+        if (!spec.limit.duration && !pattern->window_is_drain)
+            data.window_end = plan.last_offset + 1;
         run_open(spec, *pattern, batch, servers, data, keep_going);
         if (pattern->window_is_drain) data.window_end = data.last_completed();
     } else {

@@ -14,7 +14,9 @@ namespace bytemlperf {
 
 namespace {
 
-timespec to_timespec(Nanos t) noexcept { return {t / kSecond, t % kSecond}; }
+timespec to_timespec(Nanos t) noexcept {
+    return {t / kSecond, t % kSecond};
+}
 
 }  // namespace
 

@@ -26,11 +26,11 @@ void register_arrivals(py::module_& m) {
     py::class_<ConstantArrivals, ArrivalProcess, std::shared_ptr<ConstantArrivals>>(
         m, "ConstantArrivals")
         .def(py::init<double>(), py::arg("rate"));
-    py::class_<PoissonArrivals, ArrivalProcess, std::shared_ptr<PoissonArrivals>>(
-        m, "PoissonArrivals")
+    py::class_<PoissonArrivals, ArrivalProcess, std::shared_ptr<PoissonArrivals>>(m,
+                                                                                  "PoissonArrivals")
         .def(py::init<double>(), py::arg("rate"));
-    py::class_<OfflineArrivals, ArrivalProcess, std::shared_ptr<OfflineArrivals>>(
-        m, "OfflineArrivals")
+    py::class_<OfflineArrivals, ArrivalProcess, std::shared_ptr<OfflineArrivals>>(m,
+                                                                                  "OfflineArrivals")
         .def(py::init<>());
 }
 

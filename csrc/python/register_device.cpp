@@ -9,7 +9,9 @@ namespace py = pybind11;
 
 namespace {
 
-Nanos to_nanos(double seconds) { return static_cast<Nanos>(seconds * 1e9 + 0.5); }
+Nanos to_nanos(double seconds) {
+    return static_cast<Nanos>(seconds * 1e9 + 0.5);
+}
 
 DeviceModel make_model(std::shared_ptr<ServiceTime> service, std::uint32_t servers,
                        std::optional<std::pair<double, double>> stall) {
@@ -29,8 +31,8 @@ void register_device(py::module_& m) {
     py::class_<ExponentialService, ServiceTime, std::shared_ptr<ExponentialService>>(
         m, "ExponentialService")
         .def(py::init<double>(), py::arg("mean"));
-    py::class_<LognormalService, ServiceTime, std::shared_ptr<LognormalService>>(
-        m, "LognormalService")
+    py::class_<LognormalService, ServiceTime, std::shared_ptr<LognormalService>>(m,
+                                                                                 "LognormalService")
         .def(py::init<double, double>(), py::arg("mean"), py::arg("cv"));
     py::class_<TableService, ServiceTime, std::shared_ptr<TableService>>(m, "TableService")
         .def(py::init<const std::map<std::uint32_t, double>&>(), py::arg("seconds"));

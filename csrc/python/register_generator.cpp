@@ -63,8 +63,9 @@ BackendSpec staged_backend(const py::object& make, const py::object& keep,
     }};
 }
 
-std::shared_ptr<SamplePool> make_pool(const std::map<std::string, std::pair<py::array, bool>>& arrays,
-                                      std::uint64_t rows, std::uint32_t batch) {
+std::shared_ptr<SamplePool> make_pool(
+    const std::map<std::string, std::pair<py::array, bool>>& arrays, std::uint64_t rows,
+    std::uint32_t batch) {
     std::vector<Column> columns;
     for (const auto& [name, entry] : arrays) {
         const auto& [array, shared] = entry;
@@ -178,8 +179,9 @@ void register_generator(py::module_& m) {
              "True when the run has ended; waits at most timeout ns.")
         .def("stop", &Run::stop, "End the window now and drain.")
         .def("live", &Run::live, py::call_guard<py::gil_scoped_release>())
-        .def("stamps", [](const Run& run) { return copy_stamps(run.recorders()); },
-             "The stamps recorded so far.")
+        .def(
+            "stamps", [](const Run& run) { return copy_stamps(run.recorders()); },
+            "The stamps recorded so far.")
         .def("finish", &Run::finish, py::call_guard<py::gil_scoped_release>());
 
     py::class_<Generator, std::unique_ptr<Generator, ReleaseAndDelete>>(m, "Generator")

@@ -64,7 +64,8 @@ py::list timeline_bins(const RunData& data) {
 
 std::map<std::string, std::pair<std::uint64_t, std::string>> error_classes(const RunData& data) {
     std::map<std::string, std::pair<std::uint64_t, std::string>> result;
-    for (const auto& [kind, entry] : data.error_classes()) result[kind] = {entry.count, entry.first};
+    for (const auto& [kind, entry] : data.error_classes())
+        result[kind] = {entry.count, entry.first};
     return result;
 }
 

@@ -56,7 +56,8 @@ void any_number_of_clients_walks_one_plan() {
 
 void rates_are_met_without_bias() {
     for (const double rate : {1.0, 3e5, 1e6, 5e8}) {
-        const PlanSummary plan = summarize_plan(PoissonArrivals(rate), 11, {1'000'000, std::nullopt});
+        const PlanSummary plan =
+            summarize_plan(PoissonArrivals(rate), 11, {1'000'000, std::nullopt});
         // The sum of n gaps has a standard deviation of sqrt(n) gaps.
         const double expected = 1e6 / rate * 1e9;
         CHECK(std::abs(static_cast<double>(plan.last_offset) - expected) < 4e-3 * expected);

@@ -7,7 +7,9 @@ using namespace bytemlperf;
 
 namespace {
 
-bool always() { return true; }
+bool always() {
+    return true;
+}
 
 RunSpec open_spec(std::shared_ptr<const ArrivalProcess> process, std::uint64_t queries) {
     RunSpec spec;
@@ -22,8 +24,8 @@ double mean_ns(const Histogram& histogram) {
 
 void constant_arrivals_below_capacity_are_served_at_once() {
     const DeviceModel device{std::make_shared<DeterministicService>(1e-3), 1, std::nullopt};
-    const RunData data =
-        run_virtual(open_spec(std::make_shared<ConstantArrivals>(500.0), 10'000), device, 1, &always);
+    const RunData data = run_virtual(open_spec(std::make_shared<ConstantArrivals>(500.0), 10'000),
+                                     device, 1, &always);
     const auto latency = data.merged(Interval::kLatency);
     CHECK(latency->min() == 1'000'000 && latency->max() == 1'000'000);
     CHECK(data.completed() == 10'000);

@@ -78,7 +78,8 @@ void a_gather_wraps_around_the_pool() {
         for (std::uint64_t i = 0; i < 3; ++i) CHECK(slot[i] == (k * 3 + i) % 5);
         CHECK(pool.contiguous(k) == (pool.first_row(k) <= 2));
     }
-    const SamplePool larger({{"x", reinterpret_cast<const std::byte*>(rows.data()), 2, false}}, 5, 12);
+    const SamplePool larger({{"x", reinterpret_cast<const std::byte*>(rows.data()), 2, false}}, 5,
+                            12);
     std::vector<std::uint16_t> big(12);
     larger.gather(larger.columns()[0], 1, reinterpret_cast<std::byte*>(big.data()));
     for (std::uint64_t i = 0; i < 12; ++i) CHECK(big[i] == (12 + i) % 5);
