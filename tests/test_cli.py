@@ -241,7 +241,7 @@ FAILING = {
 
 
 def failing_backend(folder: Path, where: str) -> Path:
-    body = {name: "pass" for name in FAILING} | {where: FAILING[where]}
+    body = dict.fromkeys(FAILING, "pass") | {where: FAILING[where]}
     home = folder / "ACME"
     home.mkdir(parents=True)
     (home / "compile.py").write_text(
