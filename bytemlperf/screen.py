@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 
 class Step:
     """Where one step tells how far it is."""
 
-    def __init__(self, progress: Progress | None, task_id: int | None) -> None:
+    def __init__(self, progress: Progress | None, task_id: TaskID | None) -> None:
         self._progress = progress
         self._task = task_id
+        self._phase: tuple[float, float] | None = None
         self.outcome = ""
 
     def update(self, text: str, fraction: float | None = None) -> None:
         """Say what is being done, and how far (0 to 1, or None where that is not known)."""
         if self._progress is None or self._task is None:
             return
-        from rich.progress import TaskID
-
         self._progress.update(
-            TaskID(self._task),
+            self._task,
             text=text,
+            eta=self._eta(fraction),
             total=None if fraction is None else 1.0,
             completed=fraction or 0.0,
         )
+
+    def _eta(self, fraction: float | None) -> str:
+        """Time that is left at the speed since this phase began."""
+        if not fraction:
+            self._phase = None
+            return ""
+        now = time.monotonic()
+        if self._phase is None or fraction < self._phase[1]:
+            self._phase = (now, fraction)
+        began, first = self._phase
+        if fraction == first:
+            return ""
+        left = (now - began) * (1.0 - fraction) / (fraction - first)
+        return f"eta {left:.0f} s" if left < 600 else f"eta {left / 60:.0f} min"
 
 
 class Screen:
@@ -55,15 +64,12 @@ class Screen:
             yield step
         else:
             columns = (
-                SpinnerColumn(),
-                TextColumn("{task.description:12s}"),
-                BarColumn(bar_width=24),
-                TimeElapsedColumn(),
-                TextColumn("eta"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[text]}"),
+                TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=11)),
+                BarColumn(8, table_column=Column(no_wrap=True, min_width=8)),
+                TextColumn("{task.fields[eta]}", table_column=Column(no_wrap=True, min_width=9)),
+                TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True, ratio=1)),
             )
-            with Progress(*columns, console=self.console, transient=True) as progress:
-                step = Step(progress, progress.add_task(name, total=None, text=""))
+            with Progress(*columns, console=self.console, transient=True, expand=True) as progress:
+                step = Step(progress, progress.add_task(name, total=None, text="", eta=""))
                 yield step
         self.say(f"{name:12s} {step.outcome}")

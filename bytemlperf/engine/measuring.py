@@ -15,6 +15,7 @@ from bytemlperf.loadgen import LoadGenerator, Progress, RunInterrupted
 from bytemlperf.patterns import ClosedLoop, Constant, Offline, Pattern, Poisson
 from bytemlperf.report.runs import performance_row, run_detail
 from bytemlperf.report.schema import RunDetail
+from bytemlperf.report.units import seconds
 from bytemlperf.result import Result
 from bytemlperf.screen import Step
 from bytemlperf.simulate import SimulatedRuntime
@@ -34,7 +35,7 @@ def measure_performance(task: Task, step: Step) -> str:
             first = _first_inference(task, generator, batch_size, step)
             pattern = ClosedLoop(workload.clients)
             queries = workload.clients * workload.iterations
-            name = f"batch {batch_size} ({number + 1} of {len(task.batch_sizes)})"
+            name = f"batch {batch_size} ({number + 1}/{len(task.batch_sizes)})"
             step.update(f"{name}: {time_left(task, first, batch_size)}")
 
             def keep(result: Result, size: int = batch_size) -> None:
@@ -95,8 +96,8 @@ def _generator(task: Task, batch_size: int) -> LoadGenerator:
         runtime = task.runtime()()
         if not isinstance(runtime, SimulatedRuntime):
             raise BytemlperfError("a simulated backend's Runtime must derive from SimulatedRuntime")
-        seconds = runtime.simulated_service(batch_size)
-        return LoadGenerator(SimulatedDevice(Table({batch_size: seconds})), batch_size=batch_size)
+        table = Table({batch_size: runtime.simulated_service(batch_size)})
+        return LoadGenerator(SimulatedDevice(table), batch_size=batch_size)
     return LoadGenerator(
         task.runtime(),
         _inputs(task, batch_size),
@@ -118,11 +119,11 @@ def _first_inference(task: Task, generator: LoadGenerator, batch_size: int, step
     step.update(f"batch {batch_size}: loading, first inference")
     result = generator.run(ClosedLoop(), queries=1)
     _must_answer(result)
-    seconds = result.service_time.max
+    first = result.service_time.max
     compile_detail = task.report.details.compile
     if compile_detail is not None:
-        compile_detail.first_inference_s[str(batch_size)] = round(seconds, 6)
-    return seconds
+        compile_detail.first_inference_s[str(batch_size)] = round(first, 6)
+    return first
 
 
 def _must_answer(result: Result) -> None:
@@ -161,10 +162,10 @@ def _detail(task: Task, result: Result, name: str, clients: int) -> RunDetail:
 
 def _live(step: Step, name: str) -> Callable[[Progress], None]:
     def show(progress: Progress) -> None:
-        p99 = f", p99 {1e3 * progress.p99:.4g} ms" if progress.p99 is not None else ""
+        p99 = f", p99 {seconds(progress.p99)}" if progress.p99 is not None else ""
         step.update(
-            f"{name}: {progress.phase}, {progress.completed} queries, "
-            f"{progress.queries_per_second:,.1f} queries/s{p99}",
+            f"{name}: {progress.queries_per_second:,.1f}/s{p99}, {progress.completed:,} done, "
+            f"{progress.phase}",
             progress.fraction,
         )
 

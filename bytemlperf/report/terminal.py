@@ -11,6 +11,8 @@ from rich.table import Table
 from bytemlperf.report.schema import Report, RunDetail
 from bytemlperf.report.units import seconds
 
+_QPS = "QPS\n(samples/s)"
+
 
 def simulated_banner(console: Console, backend: str) -> None:
     """Say that no hardware was measured."""
@@ -86,18 +88,34 @@ def _performance(runs: list[RunDetail]) -> Table:
     first = runs[0]
     threads = f" of {first.threads_per_instance} thread(s)" if first.threads_per_instance else ""
     table = _table(f"{first.load}; {first.instances} instance(s){threads}")
-    for heading in ("BS", "QPS", "avg ms", "p50 ms", "p99 ms", "95 % of p99", "queries", ""):
+    for heading in (
+        "BS",
+        _QPS,
+        "avg ms",
+        "p50 ms",
+        "p99 ms",
+        "95 % of p99",
+        "queries\ndone of asked",
+        "",
+    ):
         table.add_column(heading, justify="right")
     for run in runs:
         table.add_row(str(run.batch_size), *_figures(run))
-    table.caption = "QPS counts samples/s; queries: done of asked"
     return table
 
 
 def _loads(runs: list[RunDetail]) -> Table:
     table = _table("open loop: latency counts from when each query was due")
     table.add_column("load")
-    for heading in ("QPS", "avg ms", "p50 ms", "p99 ms", "95 % of p99", "queries", ""):
+    for heading in (
+        _QPS,
+        "avg ms",
+        "p50 ms",
+        "p99 ms",
+        "95 % of p99",
+        "queries\ndone of asked",
+        "",
+    ):
         table.add_column(heading, justify="right")
     for run in runs:
         table.add_row(run.load.removeprefix("open loop, "), *_figures(run))
