@@ -37,6 +37,12 @@ def test_the_documented_block_parses_as_it_stands() -> None:
     assert not workload.compile_only
 
 
+def test_the_readmes_workload_is_valid() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    block = readme.split("```javascript\n")[1].split("```")[0]
+    assert Workload.parse(block, "README.md").loads[0].rate == 5
+
+
 @pytest.mark.parametrize("name", list_workloads())
 def test_shipped_workloads_are_valid_and_bounded(name: str) -> None:
     assert Workload.load(name).max_duration_s == 60
