@@ -18,6 +18,7 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
+from bytemlperf.batching import Dynamic
 from bytemlperf.device import (
     Deterministic,
     Exponential,
@@ -28,8 +29,9 @@ from bytemlperf.device import (
 )
 from bytemlperf.distribution import Distribution
 from bytemlperf.errors import BackendError, BytemlperfError, UsageError
-from bytemlperf.loadgen import LoadGenerator, Progress, RunInterrupted, measure
+from bytemlperf.loadgen import LoadGenerator, RunInterrupted, measure
 from bytemlperf.patterns import ClosedLoop, Constant, Offline, Poisson
+from bytemlperf.progress import Progress
 from bytemlperf.result import ErrorClass, Result, Verdict, load_result
 from bytemlperf.samples import Shared
 
@@ -40,6 +42,7 @@ __all__ = [
     "Constant",
     "Deterministic",
     "Distribution",
+    "Dynamic",
     "ErrorClass",
     "Exponential",
     "LoadGenerator",

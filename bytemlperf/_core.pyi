@@ -7,7 +7,7 @@ import enum
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['ArrivalProcess', 'BackendSpec', 'Clock', 'ClosedLoop', 'ConstantArrivals', 'DeterministicService', 'DeviceModel', 'ExponentialService', 'Generator', 'Histogram', 'Interval', 'Live', 'LognormalService', 'OfflineArrivals', 'OpenLoop', 'Phase', 'PoissonArrivals', 'Run', 'RunData', 'RunSpec', 'SamplePool', 'ServiceTime', 'TableService', 'available_cores', 'run_virtual']
+__all__: list[str] = ['ArrivalProcess', 'BackendSpec', 'Batching', 'Clock', 'ClosedLoop', 'Completion', 'ConstantArrivals', 'DeterministicService', 'DeviceModel', 'ExponentialService', 'Generator', 'Histogram', 'Interval', 'Live', 'LognormalService', 'OfflineArrivals', 'OpenLoop', 'Phase', 'PoissonArrivals', 'PythonHooks', 'Run', 'RunData', 'RunSpec', 'SamplePool', 'ServiceTime', 'TableService', 'available_cores', 'run_virtual']
 class ArrivalProcess:
     """
     When queries are due: the same offsets for the same seed.
@@ -102,6 +102,12 @@ class RunData:
         (queries, errors, latency sum, latency max) a bin
         """
     @property
+    def abandoned(self) -> int:
+        ...
+    @property
+    def batches(self) -> int:
+        ...
+    @property
     def clock_drift_ppm(self) -> float:
         ...
     @property
@@ -114,6 +120,9 @@ class RunData:
     def errors(self) -> int:
         ...
     @property
+    def late(self) -> int:
+        ...
+    @property
     def plan_hash(self) -> int:
         ...
     @property
@@ -121,6 +130,9 @@ class RunData:
         ...
     @property
     def queries_in_window(self) -> int:
+        ...
+    @property
+    def repeated(self) -> int:
         ...
     @property
     def samples_in_window(self) -> int:
@@ -133,6 +145,9 @@ class RunData:
         ...
     @property
     def timeline_bin_ns(self) -> int:
+        ...
+    @property
+    def timeouts(self) -> int:
         ...
     @property
     def window_end(self) -> int:
@@ -176,6 +191,24 @@ class SamplePool:
     @property
     def period(self) -> int:
         ...
+class PythonHooks:
+    """
+    The functions that a Python instance is made of.
+    """
+    def __init__(self, make: typing.Any, keep: typing.Any, max_in_flight: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+class Completion:
+    """
+    done(outputs=None, error=None) of one batch.
+    """
+    def __call__(self, outputs: typing.Any = None, error: typing.Any = None) -> None:
+        ...
+class Batching:
+    """
+    When a batch closes; max_delay in ns.
+    """
+    def __init__(self, max_samples: typing.SupportsInt | typing.SupportsIndex, max_delay: typing.SupportsInt | typing.SupportsIndex, preferred: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> None:
+        ...
 class BackendSpec:
     """
     How the instances of a generator are made.
@@ -187,10 +220,10 @@ class BackendSpec:
     def null(batch: typing.SupportsInt | typing.SupportsIndex) -> BackendSpec:
         ...
     @staticmethod
-    def prepared(make: typing.Any, keep: typing.Any, feeds: list, samples: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> BackendSpec:
+    def prepared(hooks: PythonHooks, feeds: list, samples: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> BackendSpec:
         ...
     @staticmethod
-    def staged(make: typing.Any, keep: typing.Any, pool: SamplePool, make_slot: typing.Any) -> BackendSpec:
+    def staged(hooks: PythonHooks, pool: SamplePool, make_slots: typing.Any, capacity: typing.SupportsInt | typing.SupportsIndex) -> BackendSpec:
         ...
 class ClosedLoop:
     def __init__(self, clients: typing.SupportsInt | typing.SupportsIndex, think_time: typing.SupportsInt | typing.SupportsIndex) -> None:
@@ -202,7 +235,7 @@ class RunSpec:
     """
     One run; times in ns.
     """
-    def __init__(self, *, pattern: typing.Any, queries: typing.SupportsInt | typing.SupportsIndex | None, duration: typing.SupportsInt | typing.SupportsIndex | None, warmup: typing.SupportsInt | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, stamp_bytes: typing.SupportsInt | typing.SupportsIndex, keep_outputs: bool, threads_per_instance: typing.SupportsInt | typing.SupportsIndex) -> None:
+    def __init__(self, *, pattern: typing.Any, queries: typing.SupportsInt | typing.SupportsIndex | None, duration: typing.SupportsInt | typing.SupportsIndex | None, warmup: typing.SupportsInt | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, stamp_bytes: typing.SupportsInt | typing.SupportsIndex, keep_outputs: bool, threads_per_instance: typing.SupportsInt | typing.SupportsIndex, batching: Batching | None, timeout: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
 class Phase(enum.Enum):
     done: typing.ClassVar[Phase]

@@ -9,8 +9,10 @@ from typing import Any
 
 from bytemlperf.errors import UsageError
 
-Predict = Callable[[Any], Any]
+Predict = Callable[..., Any]
 Made = tuple[Predict, Callable[[], None]]
+
+_MOST_IN_FLIGHT = 64
 
 
 def instance_maker(backend: Any, batch_size: int) -> Callable[[], Made]:
@@ -25,16 +27,40 @@ def instance_maker(backend: Any, batch_size: int) -> Callable[[], Made]:
         def build() -> Made:
             instance = backend()
             _load(instance, batch_size)
-            return instance.predict, getattr(instance, "unload", _nothing)
+            return _call(instance), getattr(instance, "unload", _nothing)
 
         return build
-    if hasattr(backend, "predict"):
+    if hasattr(backend, "predict") or hasattr(backend, "submit"):
         return _share(backend, batch_size)
     if callable(backend):
         return lambda: (backend, _nothing)
     raise UsageError(
         f"a backend is a callable, or has a predict method; {type(backend).__name__} has neither"
     )
+
+
+def in_flight(backend: Any) -> int:
+    """Return how many batches an asynchronous backend takes at once, 0 for a synchronous one.
+
+    A backend is asynchronous where it has ``submit(feeds, done)``; ``max_in_flight`` is read from
+    its class or object, before any instance is built (default 1).
+
+    Raises:
+        UsageError: where ``max_in_flight`` is not between 1 and 64.
+    """
+    kind = backend.func if isinstance(backend, functools.partial) else backend
+    if not hasattr(kind, "submit"):
+        return 0
+    depth = getattr(kind, "max_in_flight", 1)
+    if not isinstance(depth, int) or not 1 <= depth <= _MOST_IN_FLIGHT:
+        raise UsageError(f"max_in_flight must lie between 1 and {_MOST_IN_FLIGHT}, not {depth!r}")
+    return depth
+
+
+def _call(instance: Any) -> Predict:
+    """What the core calls: submit where there is one, else predict."""
+    call: Predict = instance.submit if hasattr(instance, "submit") else instance.predict
+    return call
 
 
 def _builds_instances(backend: Any) -> bool:
@@ -54,7 +80,7 @@ def _share(backend: Any, batch_size: int) -> Callable[[], Made]:
             if users == 0:
                 _load(backend, batch_size)
             users += 1
-        return backend.predict, leave
+        return _call(backend), leave
 
     def leave() -> None:
         nonlocal users

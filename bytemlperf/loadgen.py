@@ -8,17 +8,18 @@ import sys
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from bytemlperf import _core
+from bytemlperf.batching import Dynamic
 from bytemlperf.device import NullBackend, SimulatedDevice
 from bytemlperf.errors import BackendError, UsageError
-from bytemlperf.instances import instance_maker
+from bytemlperf.instances import in_flight, instance_maker
 from bytemlperf.patterns import ClosedLoop, Pattern
+from bytemlperf.progress import Progress, ProgressCallback, Watch
 from bytemlperf.result import ErrorClass, Result, Verdict, distributions, timeline
 from bytemlperf.samples import Samples, backend_spec
 from bytemlperf.stopping import StoppingRule
@@ -27,7 +28,6 @@ from bytemlperf.verdicts import judge
 __all__ = ["LoadGenerator", "Progress", "RunInterrupted", "measure"]
 
 _POLL_NS = 50_000_000
-_PROGRESS_S = 0.25
 _DEFAULT_BOUND_S = 60.0
 _MEASURE_BOUND_S = 10.0
 
@@ -42,32 +42,6 @@ class RunInterrupted(KeyboardInterrupt):
         self.result = result
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Live figures of a run, given to ``progress`` about four times a second.
-
-    Attributes:
-        phase: ``load``, ``warmup``, ``measure`` or ``drain``.
-        elapsed: seconds in the window.
-        fraction: how far, 0 to 1, or None where it is not known.
-        completed: queries, errors included.
-        planned: queries of the whole run, or None.
-        queries_per_second: mean since the window began.
-        p99: latency so far in seconds, or None before the first answer.
-    """
-
-    phase: str
-    elapsed: float
-    fraction: float | None
-    completed: int
-    planned: int | None
-    queries_per_second: float
-    p99: float | None
-
-
-ProgressCallback = Callable[[Progress], None]
-
-
 class LoadGenerator:
     """Drives one backend. Instances are built at the first run and stay loaded until close().
 
@@ -80,6 +54,7 @@ class LoadGenerator:
             rows); or a list of ready queries, each handed over as it is; or None: an empty
             mapping. Query k takes rows ``(k * batch_size + i) mod N``, or item ``k mod N``.
         batch_size: samples a query.
+        batching: :class:`Dynamic` merges waiting queries; None: one query, one batch.
         instances: copies of the backend, each on a thread of its own.
         clock: ``virtual`` runs a SimulatedDevice without waiting; ``auto`` prefers the TSC.
 
@@ -93,6 +68,7 @@ class LoadGenerator:
         samples: Samples = None,
         *,
         batch_size: int = 1,
+        batching: Dynamic | None = None,
         instances: int = 1,
         clock: ClockName = "auto",
     ) -> None:
@@ -102,8 +78,16 @@ class LoadGenerator:
             raise UsageError(f"instances must lie between 1 and 1024, not {instances!r}")
         if clock == "virtual" and not isinstance(backend, SimulatedDevice):
             raise UsageError("clock='virtual' needs a SimulatedDevice as the backend")
+        if batching is not None and batching.max_samples < batch_size:
+            raise UsageError(
+                f"max_samples {batching.max_samples} is below batch_size {batch_size}: a query is "
+                "never split"
+            )
+        if batching is not None and clock == "virtual":
+            raise UsageError("batching needs the wall clock: drop clock='virtual'")
         self.backend = backend
         self.batch_size = batch_size
+        self.batching = batching
         self.instances = instances
         self.clock_name = clock
         self._samples = samples
@@ -120,6 +104,7 @@ class LoadGenerator:
         duration: float | None = None,
         warmup: float = 0.0,
         seed: int = 0,
+        timeout: float | None = None,
         p99_within: float | None = None,
         min_duration: float | None = None,
         max_duration: float | None = None,
@@ -136,6 +121,9 @@ class LoadGenerator:
             duration: length of the window in seconds, instead of ``queries``.
             warmup: seconds of the same load before the window, never counted.
             seed: of the arrival plan and of simulated service times.
+            timeout: seconds from a query's intended time after which it counts as a timeout; its
+                client goes on, a later reply counts as late. A call that never returns is left
+                behind when everything else has ended.
             p99_within: run until the 95 % interval of p99 lies within this share of it (0.05),
                 between ``min_duration`` and ``max_duration`` (default 60 s).
             keep_outputs: keep a copy of each query's outputs in ``Result.outputs``.
@@ -150,6 +138,10 @@ class LoadGenerator:
         bound = _window(queries, duration, p99_within, max_duration)
         if warmup < 0:
             raise UsageError(f"warmup must not be negative, not {warmup!r}")
+        if timeout is not None and not 0 < timeout < 1e6:
+            raise UsageError(f"timeout is a positive number of seconds, not {timeout!r}")
+        if timeout is not None and self.clock_name == "virtual":
+            raise UsageError("a timeout needs the wall clock: drop clock='virtual'")
         spec = _core.RunSpec(
             pattern=pattern.to_core(),
             queries=queries,
@@ -159,6 +151,8 @@ class LoadGenerator:
             stamp_bytes=stamps,
             keep_outputs=keep_outputs,
             threads_per_instance=getattr(self.backend, "threads_per_instance", 1),
+            batching=self.batching.to_core() if self.batching else None,
+            timeout=0 if timeout is None else round(timeout * 1e9),
         )
         self._kept.clear()
         rule = StoppingRule(p99_within, min_duration or 0.0) if p99_within else None
@@ -167,13 +161,15 @@ class LoadGenerator:
             data = _core.run_virtual(spec, self.backend.to_core(), self.batch_size)
         else:
             run = self._start(spec, seed)
-            watch = _Watch(progress, queries, bound)
+            watch = Watch(progress, queries, bound)
             interrupted = self._follow(run, watch, rule)
             try:
                 data = run.finish()
             except RuntimeError as error:
                 self.close()
                 raise BackendError(f"the backend could not be loaded: {error}") from error
+            if data.abandoned:  # the next run builds new instances
+                self._abandon()
         result = self._result(data, pattern, seed, stamps, keep_outputs, interrupted, rule)
         if interrupted:
             raise RunInterrupted(result)
@@ -196,6 +192,12 @@ class LoadGenerator:
     ) -> None:
         self.close()
 
+    def _abandon(self) -> None:
+        """Leave calls behind that do not return, with the threads that they are on."""
+        if self._generator is not None:
+            self._generator.abandon()
+        self.close()
+
     def _start(self, spec: _core.RunSpec, seed: int) -> _core.Run:
         if isinstance(self.backend, SimulatedDevice):
             self.close()  # its service times depend on the seed
@@ -212,13 +214,24 @@ class LoadGenerator:
             spin = servers < _core.available_cores()
             model = self.backend.to_core()
             return _core.BackendSpec.device(model, self.batch_size, seed, spin), servers
+        depth = in_flight(self.backend)
         make = instance_maker(self.backend, self.batch_size)
-        return backend_spec(self._samples, self.batch_size, make, self._keep), self.instances
+        hooks = _core.PythonHooks(make, self._keep, depth)
+        capacity = self.batching.max_samples if self.batching else None
+        slots = max(1, depth)
+        spec = backend_spec(self._samples, self.batch_size, hooks, slots, capacity)
+        return spec, self.instances
 
-    def _keep(self, query: int, outputs: Any) -> None:
-        self._kept[query] = _copy(outputs)
+    def _keep(self, queries: list[int | None], samples: list[int], outputs: Any) -> None:
+        """Keep a copy of each query's part of a batch's outputs; None is a warm-up query."""
+        first = 0
+        for query, count in zip(queries, samples, strict=True):
+            if query is not None:
+                rows = slice(first, first + count) if len(queries) > 1 else None
+                self._kept[query] = _copy(outputs, rows)
+            first += count
 
-    def _follow(self, run: _core.Run, watch: _Watch, rule: StoppingRule | None) -> bool:
+    def _follow(self, run: _core.Run, watch: Watch, rule: StoppingRule | None) -> bool:
         """Wait for the run's end; returns True where Ctrl-C ended it."""
         interrupted = False
         ended = False
@@ -232,8 +245,7 @@ class LoadGenerator:
                         rule = None
             except KeyboardInterrupt:
                 if interrupted:  # the drain does not end: leave the call behind
-                    if self._generator is not None:
-                        self._generator.abandon()
+                    self._abandon()
                     raise RunInterrupted(None) from None
                 interrupted = True
                 run.stop()
@@ -271,10 +283,10 @@ class LoadGenerator:
             planned=data.planned,
             completed=data.completed,
             errors=data.errors,
-            timeouts=0,
-            unsent=data.planned - data.completed - data.errors,
-            late=0,
-            batches=data.completed,
+            timeouts=data.timeouts,
+            unsent=data.planned - data.completed - data.errors - data.timeouts,
+            late=data.late,
+            batches=data.batches,
             queries_per_second=data.queries_in_window * per_second,
             samples_per_second=data.samples_in_window * per_second,
             plan_hash=f"{data.plan_hash:016x}" if data.plan_hash else None,
@@ -298,45 +310,6 @@ class LoadGenerator:
             "python": sys.version.split()[0],
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
-
-
-class _Watch:
-    """Turns a run's live figures into calls of the user's progress function."""
-
-    def __init__(
-        self, callback: ProgressCallback | None, queries: int | None, bound: float | None
-    ) -> None:
-        self._callback = callback
-        self._queries = queries
-        self._bound = bound
-        self._next = 0.0
-
-    def look(self, run: _core.Run) -> None:
-        now = time.monotonic()
-        if self._callback is None or now < self._next:
-            return
-        self._next = now + _PROGRESS_S
-        live = run.live()
-        if live.phase == _core.Phase.done:
-            return
-        elapsed = live.elapsed * 1e-9
-        done = live.completed + live.errors
-        shares = []
-        if self._queries:
-            shares.append(done / self._queries)
-        if self._bound:
-            shares.append(elapsed / self._bound)
-        self._callback(
-            Progress(
-                phase=live.phase.name,
-                elapsed=elapsed,
-                fraction=min(1.0, max(shares)) if shares else None,
-                completed=done,
-                planned=self._queries,
-                queries_per_second=live.completed / elapsed if elapsed > 0 else 0.0,
-                p99=live.p99 * 1e-9 if live.completed else None,
-            )
-        )
 
 
 def measure(function: Callable[..., Any], *args: Any) -> Result:
@@ -395,10 +368,12 @@ def _clock(name: ClockName) -> _core.Clock:
     raise UsageError(f"clock must be 'auto', 'tsc', 'monotonic' or 'virtual', not {name!r}")
 
 
-def _copy(outputs: Any) -> Any:
+def _copy(outputs: Any, rows: slice | None) -> Any:
     if isinstance(outputs, dict):
-        return {name: _copy(value) for name, value in outputs.items()}
-    return np.array(outputs) if isinstance(outputs, np.ndarray) else outputs
+        return {name: _copy(value, rows) for name, value in outputs.items()}
+    if isinstance(outputs, np.ndarray):
+        return np.array(outputs if rows is None else outputs[rows])
+    return outputs
 
 
 _open_generators: weakref.WeakSet[LoadGenerator] = weakref.WeakSet()

@@ -37,25 +37,30 @@ def _freeze(feeds: Mapping[str, Array]) -> Feeds:
 
 
 def backend_spec(
-    samples: Samples,
-    batch_size: int,
-    make: Callable[[], tuple[Callable[[Any], Any], Callable[[], None]]],
-    keep: Callable[[int, Any], None],
+    samples: Samples, batch_size: int, hooks: _core.PythonHooks, slots: int, capacity: int | None
 ) -> _core.BackendSpec:
     """Return how the core makes Python instances that are fed from ``samples``.
+
+    Args:
+        samples, batch_size: as :class:`LoadGenerator` takes them.
+        hooks: the functions that an instance is made of.
+        slots: batches of an instance that may be in flight at once.
+        capacity: samples of the largest batch where queries are merged, else None.
 
     Raises:
         UsageError: where the samples do not fit together.
     """
-    if samples is None:
-        return _core.BackendSpec.prepared(make, keep, [_freeze({})], [batch_size])
     if isinstance(samples, Mapping):
-        return _from_columns(samples, batch_size, make, keep)
+        return _from_columns(samples, batch_size, hooks, slots, capacity)
+    if capacity is not None:
+        raise UsageError("batching merges rows: give samples as {name: array}, not as queries")
+    if samples is None:
+        return _core.BackendSpec.prepared(hooks, [_freeze({})], [batch_size])
     if not len(samples):
         raise UsageError("samples: the list of ready queries is empty")
     ready = [_freeze(_contiguous(q)) if isinstance(q, Mapping) else q for q in samples]
     counts = [_samples_in(q, batch_size) for q in ready]
-    return _core.BackendSpec.prepared(make, keep, ready, counts)
+    return _core.BackendSpec.prepared(hooks, ready, counts)
 
 
 def _contiguous(feeds: Mapping[str, Any]) -> dict[str, Array]:
@@ -73,8 +78,9 @@ def _samples_in(query: Any, default: int) -> int:
 def _from_columns(
     samples: Mapping[str, Array | Shared],
     batch_size: int,
-    make: Callable[[], Any],
-    keep: Callable[[int, Any], None],
+    hooks: _core.PythonHooks,
+    slots: int,
+    capacity: int | None,
 ) -> _core.BackendSpec:
     shared = {k: np.ascontiguousarray(v.array) for k, v in samples.items() if isinstance(v, Shared)}
     rows = {k: np.ascontiguousarray(v) for k, v in samples.items() if not isinstance(v, Shared)}
@@ -88,15 +94,23 @@ def _from_columns(
         )
     columns = {k: (v, False) for k, v in rows.items()} | {k: (v, True) for k, v in shared.items()}
     pool = _core.SamplePool(columns, count, batch_size)
-    if pool.period <= MAX_PREPARED:
+    if capacity is None and pool.period <= MAX_PREPARED:
         feeds = [_query(rows, shared, pool, k, batch_size) for k in range(pool.period)]
-        return _core.BackendSpec.prepared(make, keep, feeds, [batch_size] * len(feeds))
+        return _core.BackendSpec.prepared(hooks, feeds, [batch_size] * len(feeds))
+    room = max(batch_size, capacity or 0)
 
-    def make_slot() -> tuple[Feeds, dict[str, Array]]:
-        slot = {k: np.empty((batch_size, *v.shape[1:]), v.dtype) for k, v in rows.items()}
-        return _freeze(slot | shared), slot
+    def make_slots() -> tuple[list[dict[str, Array]], Callable[[int, int], Feeds]]:
+        arrays = [
+            {k: np.empty((room, *v.shape[1:]), v.dtype) for k, v in rows.items()}
+            for _ in range(slots)
+        ]
 
-    return _core.BackendSpec.staged(make, keep, pool, make_slot)
+        def view(slot: int, count: int) -> Feeds:
+            return _freeze({k: v[:count] for k, v in arrays[slot].items()} | dict(shared))
+
+        return arrays, view
+
+    return _core.BackendSpec.staged(hooks, pool, make_slots, room)
 
 
 def _query(

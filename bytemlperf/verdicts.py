@@ -25,11 +25,22 @@ def judge(
 
 
 def _answers(data: _core.RunData) -> Verdict:
+    lost = [
+        f"{count} {what}"
+        for count, what in (
+            (data.errors, "failed"),
+            (data.timeouts, "timed out"),
+            (data.repeated, "were completed twice"),
+        )
+        if count
+    ]
+    if data.abandoned:
+        lost.append(f"{data.abandoned} instance(s) hold a call that did not return")
+    if lost:
+        detail = f"of {data.planned} queries {', '.join(lost)}"
+        return Verdict("answers", False, detail, "see error_types; their latency is not counted")
     if data.completed == 0:
         return Verdict("answers", False, "no query was answered", "see error_types")
-    if data.errors:
-        detail = f"{data.errors} of {data.planned} queries failed"
-        return Verdict("answers", False, detail, "see error_types; their latency is not counted")
     return Verdict("answers", True, "every query that was sent was answered")
 
 

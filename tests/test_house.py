@@ -30,6 +30,8 @@ ORDER = (
     "result",
     "patterns",
     "device",
+    "batching",
+    "progress",
     "samples",
     "instances",
     "stopping",

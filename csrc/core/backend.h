@@ -2,13 +2,16 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 
 #include "core/clock.h"
+#include "core/submission.h"
 
 namespace bytemlperf {
 
-// The part of a query's stamps that the backend sets. `entered` comes in as the query's `ready`
+// The part of a batch's stamps that the backend sets. `entered` comes in as the batch's `ready`
 // stamp; a backend that has to wait before it may call (for the GIL) moves it.
 struct CallStamps {
     Nanos entered;
@@ -20,7 +23,21 @@ struct Failure {
     std::string message;  // of the first one
 };
 
-// All calls on one instance come from one thread, in the order open, (gather, predict)*, close.
+// Names a batch in flight; never used twice, also not by a later run.
+using Handle = std::uint64_t;
+
+enum class Reply : std::uint8_t { kTaken, kRepeated, kLate };
+
+// Where an asynchronous backend reports a completed batch; may be called from any thread, also
+// from inside submit().
+class CompletionSink {
+  public:
+    virtual ~CompletionSink() = default;
+    virtual Reply complete(Handle handle, Nanos at, std::optional<Failure> failure) noexcept = 0;
+};
+
+// All calls on one instance come from one thread, in the order open, (gather, predict or submit)*,
+// close.
 class Backend {
   public:
     Backend() = default;
@@ -31,22 +48,33 @@ class Backend {
     // Builds and loads the instance. Throws std::exception with a message for the user.
     virtual void open() {}
 
-    // Makes the query's inputs ready in the instance's staging slot. Returns false where there was
-    // nothing to do, because a view serves or there are no inputs.
-    virtual bool gather(std::uint64_t /*query*/) noexcept { return false; }
+    // Batches that may be in flight at once: 0 for a synchronous backend, which has predict();
+    // 1 to 64 for an asynchronous one, which has submit().
+    [[nodiscard]] virtual std::uint32_t max_in_flight() const noexcept { return 0; }
 
-    // Runs the query and stamps the call. Returns false where it failed: see failure().
-    // `keep`: keep the outputs of this query, where the backend can.
-    virtual bool predict(std::uint64_t query, bool keep, CallStamps& stamps) noexcept = 0;
+    // Told at the start of each run: where completions go (asynchronous backends), and when the
+    // window begins.
+    virtual void run_starts(const std::shared_ptr<CompletionSink>& /*sink*/,
+                            Nanos /*window_start*/) noexcept {}
+
+    // Makes the batch's inputs ready in its staging slot. Returns false where there was nothing to
+    // do, because a view serves or there are no inputs.
+    virtual bool gather(const Batch& /*batch*/) noexcept { return false; }
+
+    // Runs the batch and stamps the call. Returns false where it failed: see failure().
+    virtual bool predict(const Batch& /*batch*/, CallStamps& /*stamps*/) noexcept { return false; }
+
+    // Starts the batch and stamps `entered`; its completion goes to the sink, exactly once. Returns
+    // false where it could not be started: see failure().
+    virtual bool submit(const Batch& /*batch*/, Handle /*handle*/, CallStamps& /*stamps*/) noexcept {
+        return false;
+    }
 
     // Samples in this query.
     [[nodiscard]] virtual std::uint32_t samples(std::uint64_t query) const noexcept = 0;
 
-    // Why the last predict() returned false.
+    // Why the last predict() or submit() returned false.
     [[nodiscard]] virtual Failure failure() const { return {}; }
-
-    // Told once a run when its window begins.
-    virtual void window_starts(Nanos /*at*/) noexcept {}
 
     // Unloads; must not throw, since nothing can be done about it.
     virtual void close() noexcept {}
@@ -57,7 +85,7 @@ class NullBackend final : public Backend {
   public:
     NullBackend(Clock clock, std::uint32_t batch) : clock_(clock), batch_(batch) {}
 
-    bool predict(std::uint64_t /*query*/, bool /*keep*/, CallStamps& stamps) noexcept override {
+    bool predict(const Batch& /*batch*/, CallStamps& stamps) noexcept override {
         stamps.completed = clock_.now();
         return true;
     }

@@ -76,13 +76,13 @@ DeviceServer::DeviceServer(DeviceModel model, Clock clock, std::uint32_t batch, 
                            bool spin)
     : model_(std::move(model)), clock_(clock), batch_(batch), seed_(seed), spin_(spin) {}
 
-bool DeviceServer::predict(std::uint64_t query, bool /*keep*/, CallStamps& stamps) noexcept {
+bool DeviceServer::predict(const Batch& batch, CallStamps& stamps) noexcept {
     if (!waiter_) waiter_.emplace(clock_, spin_);
     Nanos start = stamps.entered;
     if (model_.stall) {
         start = window_start_ + model_.stall->delay(start - window_start_);
     }
-    waiter_->wait_until(start + model_.service->draw(seed_, query, batch_), never_);
+    waiter_->wait_until(start + model_.service->draw(seed_, batch.queries.front().query, batch.samples), never_);
     stamps.completed = clock_.now();
     return true;
 }

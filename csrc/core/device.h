@@ -82,11 +82,14 @@ class DeviceServer final : public Backend {
     DeviceServer(DeviceModel model, Clock clock, std::uint32_t batch, std::uint64_t seed,
                  bool spin);
 
-    bool predict(std::uint64_t query, bool keep, CallStamps& stamps) noexcept override;
+    bool predict(const Batch& batch, CallStamps& stamps) noexcept override;
     [[nodiscard]] std::uint32_t samples(std::uint64_t /*query*/) const noexcept override {
         return batch_;
     }
-    void window_starts(Nanos at) noexcept override { window_start_ = at; }
+    void run_starts(const std::shared_ptr<CompletionSink>& /*sink*/,
+                    Nanos window_start) noexcept override {
+        window_start_ = window_start;
+    }
 
   private:
     DeviceModel model_;

@@ -8,89 +8,109 @@ namespace bytemlperf {
 
 namespace {
 
-constexpr Nanos kStartDelay = 500'000;   // between the gate and the first query
-constexpr Nanos kIdleWait = 20'000'000;  // how long an idle thread sleeps before it looks again
+constexpr Nanos kStartDelay = 500'000;       // between the gate and the first query
+constexpr Nanos kIdleWait = 20'000'000;      // how long a waiting client sleeps before it looks again
+constexpr Nanos kWatchEvery = 1'000'000;     // how late a timeout may be counted
+constexpr Nanos kGrace = 500'000'000;        // for a call that outlived every deadline to return
 
 std::uint32_t client_count(const RunSpec& spec) {
     return std::visit([](const auto& pattern) { return pattern.clients; }, spec.pattern);
 }
 
+// A client can be its own instance where nothing has to happen beside the call: no batching, no
+// watchdog that lets it go on without its answer.
+bool is_direct(const RunSpec& spec, std::uint32_t instances) {
+    return std::holds_alternative<ClosedLoop>(spec.pattern) && instances >= client_count(spec) &&
+           !spec.batching.dynamic() && spec.timeout == 0 && !spec.asynchronous;
+}
+
 }  // namespace
 
 Run::Run(RunSpec spec, Clock clock, std::uint32_t instances)
-    : spec_(std::move(spec)),
-      clock_(clock),
-      instances_(instances),
-      clients_(client_count(spec_)),
-      direct_(closed() != nullptr && instances >= clients_),
-      mailboxes_(direct_ ? 0 : clients_),
+    : clients_(client_count(spec)),
+      direct_(is_direct(spec, instances)),
+      run_(std::move(spec), clock, direct_ ? 0 : clients_),
       clients_left_(clients_) {
-    const std::uint32_t used = direct_ ? clients_ : instances_;
-    const std::uint32_t threads = std::max(1U, spec_.threads_per_instance);
-    spin_ = (direct_ ? 0 : clients_) + used * threads <= available_cores();
+    const std::uint32_t used = direct_ ? clients_ : instances;
+    const std::uint32_t threads = std::max(1U, run_.spec.threads_per_instance);
+    run_.spin = (direct_ ? 0 : clients_) + used * threads <= available_cores();
     for (std::uint32_t i = 0; i < used; ++i) {
-        data_.recorders.push_back(std::make_unique<Recorder>(i, spec_.stamp_bytes / used));
+        data_.recorders.push_back(std::make_unique<Recorder>(i, run_.spec.stamp_bytes / used));
+        workers_.push_back(std::make_unique<Worker>(run_, *data_.recorders.back()));
     }
+    if (run_.spec.timeout > 0) {
+        data_.recorders.push_back(std::make_unique<Recorder>(used, 0));
+        watchdog_ = data_.recorders.back().get();
+    }
+    worker_left_.resize(used);
+    plan();
+}
+
+void Run::plan() {
     if (const OpenLoop* pattern = open()) {
-        const PlanSummary plan = summarize_plan(*pattern->process, spec_.seed, spec_.limit);
+        const PlanSummary plan =
+            summarize_plan(*pattern->process, run_.spec.seed, run_.spec.limit);
         data_.planned = plan.queries;
         data_.plan_hash = plan.hash;
-        if (!spec_.limit.duration && !pattern->window_is_drain) {
-            spec_.limit.duration = plan.last_offset + 1;
+        if (!run_.spec.limit.duration && !pattern->window_is_drain) {
+            run_.spec.limit.duration = plan.last_offset + 1;
         }
-    } else if (spec_.limit.queries) {
-        data_.planned = *spec_.limit.queries;
+    } else if (run_.spec.limit.queries) {
+        data_.planned = *run_.spec.limit.queries;
     }
 }
 
 Run::~Run() {
-    for (std::thread& thread : client_threads_) {
+    for (std::thread& thread : threads_) {
         if (thread.joinable()) thread.detach();  // finish() has joined, unless the run was given up
     }
 }
 
 void Run::start(std::vector<std::unique_ptr<Instance>>& instances) {
     const auto self = shared_from_this();
-    const auto used = static_cast<std::uint32_t>(data_.recorders.size());
+    const auto used = static_cast<std::uint32_t>(workers_.size());
     participants_ = used + (direct_ ? 0 : clients_);
     for (std::uint32_t i = 0; i < used; ++i) {
-        instances[i]->post([self, i](Backend& backend) {
-            self->open_backend(backend);
-            if (self->pass_gate()) {
-                backend.window_starts(self->window_start_);
-                Recorder& recorder = *self->data_.recorders[i];
-                if (self->direct_) {
-                    self->closed_direct(i, backend, recorder);
-                } else {
-                    self->serve(backend, recorder);
-                }
-            }
-            self->leave();
-        });
+        instances[i]->post([self, i](Backend& backend) { self->work(i, backend); });
     }
+    if (watchdog_ != nullptr) threads_.emplace_back([self] { self->watch(); });
     if (direct_) return;
     for (std::uint32_t c = 0; c < clients_; ++c) {
-        client_threads_.emplace_back([self, c] {
-            if (self->pass_gate()) {
-                if (const OpenLoop* pattern = self->open()) {
-                    self->open_client(*pattern, c);
-                } else {
-                    self->closed_client(c);
-                }
-            }
-            if (self->clients_left_.fetch_sub(1) == 1) self->queue_.close();
-            self->leave();
-        });
+        threads_.emplace_back([self, c] { self->client(c); });
     }
 }
 
-void Run::open_backend(Backend& backend) {
+// The thread of an instance.
+void Run::work(std::uint32_t index, Backend& backend) {
     try {
         backend.open();
     } catch (...) {
         const std::lock_guard lock(mutex_);
         if (!error_) error_ = std::current_exception();
     }
+    if (pass_gate()) {
+        Worker& worker = *workers_[index];
+        worker.begin(backend);
+        if (direct_) {
+            closed_loop(index, [&](const Submission& s) { return worker.answer(s); });
+        } else {
+            worker.serve();
+        }
+    }
+    leave(index);
+}
+
+// The thread of a client that is not an instance.
+void Run::client(std::uint32_t index) {
+    if (pass_gate()) {
+        if (const OpenLoop* pattern = open()) {
+            open_client(*pattern, index);
+        } else {
+            closed_client(index);
+        }
+    }
+    if (clients_left_.fetch_sub(1) == 1) run_.queue.close();
+    leave();
 }
 
 // Everybody waits until the last backend is loaded; that thread sets the time at which all begin.
@@ -99,9 +119,12 @@ bool Run::pass_gate() {
     std::unique_lock lock(mutex_);
     if (++at_gate_ == participants_) {
         gate_open_ = true;
-        const Nanos start = clock_.now() + kStartDelay + spec_.warmup;
-        if (spec_.limit.duration) submit_until_ = window_end_ = start + *spec_.limit.duration;
-        window_start_ = start;
+        const Nanos start = run_.clock.now() + kStartDelay + run_.spec.warmup;
+        if (run_.spec.limit.duration) {
+            submit_until_ = start + *run_.spec.limit.duration;
+            run_.window_end = submit_until_;
+        }
+        run_.window_start = start;
         changed_.notify_all();
     } else {
         changed_.wait(lock, [this] { return gate_open_; });
@@ -115,6 +138,15 @@ void Run::leave() {
     changed_.notify_all();
 }
 
+// A worker leaves once: by itself, or the watchdog on its behalf.
+void Run::leave(std::uint32_t worker) {
+    const std::lock_guard lock(mutex_);
+    if (worker_left_[worker]) return;
+    worker_left_[worker] = true;
+    ++left_;
+    changed_.notify_all();
+}
+
 bool Run::wait(Nanos timeout) {
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, std::chrono::nanoseconds(timeout),
@@ -122,125 +154,70 @@ bool Run::wait(Nanos timeout) {
 }
 
 void Run::stop() noexcept {
-    end_window(clock_.now());
-    stop_.store(true);
+    end_window(run_.clock.now());
+    run_.stop.store(true);
 }
 
 void Run::end_window(Nanos at) noexcept {
-    Nanos current = window_end_.load();
-    while (at < current && !window_end_.compare_exchange_weak(current, at)) {
+    Nanos current = run_.window_end.load();
+    while (at < current && !run_.window_end.compare_exchange_weak(current, at)) {
     }
-}
-
-// Answers one query on the calling thread: the whole hot path behind the submission.
-// `hand_over`: it came from another thread, so time has passed since it was submitted.
-inline Nanos Run::answer(const Submission& s, bool hand_over, Backend& backend,
-                         Recorder& recorder) {
-    const bool gathered = backend.gather(s.query);
-    const Nanos ready = gathered || hand_over ? clock_.now() : s.submitted;
-    CallStamps call{ready, 0};
-    const bool ok = backend.predict(s.query, s.counted && spec_.keep_outputs, call);
-    if (s.counted) {
-        const Nanos window_start = window_start_.load(std::memory_order_relaxed);
-        if (ok) {
-            recorder.complete(s.query, s.client,
-                              {s.intended, s.submitted, ready, call.entered, call.completed},
-                              backend.samples(s.query), window_start,
-                              window_end_.load(std::memory_order_relaxed));
-        } else {
-            const Failure failure = backend.failure();
-            recorder.fail(failure.kind, failure.message, call.completed, window_start);
-        }
-    }
-    return call.completed;
 }
 
 // The closed loop of one client; `ask` submits a query and returns when it is answered.
 template <typename Ask>
 void Run::closed_loop(std::uint32_t client, Ask ask) {
-    DeadlineWaiter waiter(clock_, spin_);
+    DeadlineWaiter waiter(run_.clock, run_.spin);
     const Nanos think = closed()->think_time;
-    const Nanos start = window_start_;
-    waiter.wait_until(start - spec_.warmup, stop_);
+    const Nanos start = run_.window_start;
+    waiter.wait_until(start - run_.spec.warmup, run_.stop);
     std::uint64_t query = client;
     // The warm-up hands over without draining: each client's next query is simply counted.
-    for (Nanos now = clock_.now(); now < start && !stopped(); now = clock_.now()) {
+    for (Nanos now = run_.clock.now(); now < start && !stopped(); now = run_.clock.now()) {
         const Nanos completed = ask({query, client, false, now, now});
         query += clients_;
-        if (think > 0) waiter.wait_until(completed + think, stop_);
+        if (think > 0) waiter.wait_until(completed + think, run_.stop);
     }
-    const std::uint64_t end = spec_.limit.queries.value_or(UINT64_MAX);
+    const std::uint64_t end = run_.spec.limit.queries.value_or(UINT64_MAX);
     Nanos completed = start;
     for (query = client; query < end; query += clients_) {
         if (stopped()) return;
-        const Nanos now = clock_.now();
+        const Nanos now = run_.clock.now();
         // A bound in time is never so tight that a client measures nothing.
         if (now >= submit_until_ && query != client) return;
         completed = ask({query, client, true, now, now});
-        if (think > 0) waiter.wait_until(completed + think, stop_);
+        if (think > 0) waiter.wait_until(completed + think, run_.stop);
     }
     // The first client to run out ends the window, unless it never had a query. The others go on.
     if (query != client) end_window(completed);
 }
 
-void Run::closed_direct(std::uint32_t client, Backend& backend, Recorder& recorder) {
-    closed_loop(client, [&](const Submission& s) { return answer(s, false, backend, recorder); });
-}
-
 void Run::closed_client(std::uint32_t client) {
-    Mailbox& box = mailboxes_[client];
+    Mailbox& box = run_.mailboxes[client];
     closed_loop(client, [&](const Submission& s) {
         const std::uint32_t before = box.answers.load(std::memory_order_relaxed);
-        queue_.push(s);
+        run_.queue.push(s);
         while (box.answers.load(std::memory_order_acquire) == before) {
-            if (spin_) {
+            if (run_.spin) {
                 relax_cpu();
             } else {
                 futex_wait(box.answers, before, kIdleWait);
             }
         }
-        return box.completed;
+        return box.completed.load(std::memory_order_relaxed);
     });
 }
 
-void Run::serve(Backend& backend, Recorder& recorder) {
-    const bool reply = closed() != nullptr;
-    for (;;) {
-        Submission s{};
-        if (!queue_.try_pop(s)) {
-            // closed() is read before the last look: a push before close() is never missed.
-            if (queue_.closed()) {
-                if (!queue_.try_pop(s)) return;
-            } else {
-                if (spin_) {
-                    relax_cpu();
-                } else {
-                    queue_.wait(kIdleWait);
-                }
-                continue;
-            }
-        }
-        const Nanos completed = answer(s, true, backend, recorder);
-        if (reply) {
-            Mailbox& box = mailboxes_[s.client];
-            box.completed = completed;
-            box.answers.fetch_add(1, std::memory_order_release);
-            if (!spin_) futex_wake(box.answers, 1);
-        }
-    }
-}
-
 void Run::open_client(const OpenLoop& pattern, std::uint32_t client) {
-    DeadlineWaiter waiter(clock_, spin_);
-    const Nanos start = window_start_;
-    if (spec_.warmup > 0 && !pattern.window_is_drain) {
-        submit_plan({pattern.process->stream(spec_.warmup_seed()),
-                     {std::nullopt, spec_.warmup},
-                     clients_,
-                     client},
-                    start - spec_.warmup, client, false, waiter);
+    DeadlineWaiter waiter(run_.clock, run_.spin);
+    const RunSpec& spec = run_.spec;
+    const Nanos start = run_.window_start;
+    if (spec.warmup > 0 && !pattern.window_is_drain) {
+        submit_plan({pattern.process->stream(spec.warmup_seed()), {std::nullopt, spec.warmup},
+                     clients_, client},
+                    start - spec.warmup, client, false, waiter);
     }
-    submit_plan({pattern.process->stream(spec_.seed), spec_.limit, clients_, client}, start, client,
+    submit_plan({pattern.process->stream(spec.seed), spec.limit, clients_, client}, start, client,
                 true, waiter);
 }
 
@@ -248,30 +225,62 @@ void Run::submit_plan(PlanCursor cursor, Nanos start, std::uint32_t client, bool
                       DeadlineWaiter& waiter) {
     while (const auto planned = cursor.next()) {
         const Nanos intended = start + planned->offset;
-        waiter.wait_until(intended, stop_);
+        waiter.wait_until(intended, run_.stop);
         if (stopped()) return;
-        queue_.push({planned->index, client, counted, intended, clock_.now()});
+        run_.queue.push({planned->index, client, counted, intended, run_.clock.now()});
+    }
+}
+
+// The watchdog's thread: counts queries at their deadlines, whatever their instances do, and in the
+// end leaves on behalf of an instance whose call does not return.
+void Run::watch() {
+    std::vector<Submission> orphans;  // taken from the queue when no instance was left to take them
+    Nanos drained_at = kNever;
+    while (!over_) {
+        std::this_thread::sleep_for(std::chrono::nanoseconds(kWatchEvery));
+        const Nanos now = run_.clock.now();
+        for (const auto& worker : workers_) worker->expire(now, *watchdog_);
+        const bool all_stuck = std::all_of(workers_.begin(), workers_.end(),
+                                           [](const auto& worker) { return worker->stuck(); });
+        Submission s{};
+        while (all_stuck && run_.queue.try_pop(s)) orphans.push_back(s);
+        std::erase_if(orphans, [&](const Submission& orphan) {
+            if (now < run_.deadline(orphan)) return false;
+            if (orphan.counted) watchdog_->time_out();
+            run_.reply(orphan, run_.deadline(orphan));
+            return true;
+        });
+        const bool drained = run_.queue.closed() && run_.queue.waiting() == 0 && orphans.empty();
+        if (!drained) {
+            drained_at = kNever;
+        } else if (drained_at == kNever) {
+            drained_at = now;
+        } else if (now - drained_at > kGrace) {
+            for (std::uint32_t i = 0; i < workers_.size(); ++i) {
+                if (workers_[i]->stuck()) leave(i);
+            }
+        }
     }
 }
 
 Live Run::live() const {
     Live live;
-    const Nanos start = window_start_;
+    const Nanos start = run_.window_start;
     {
         const std::lock_guard lock(mutex_);
         if (left_ == participants_) {
             live.phase = Phase::kDone;
         } else if (gate_open_) {
-            const Nanos now = clock_.now();
+            const Nanos now = run_.clock.now();
             live.elapsed = std::max<Nanos>(0, now - start);
             live.phase = now < start ? Phase::kWarmup
-                                     : (now < window_end_ ? Phase::kMeasure : Phase::kDrain);
+                                     : (now < run_.window_end ? Phase::kMeasure : Phase::kDrain);
         }
     }
     Histogram latency;
     for (const auto& recorder : data_.recorders) {
         latency.merge(recorder->histogram(Interval::kLatency));
-        live.errors += recorder->errors();
+        live.errors += recorder->errors() + recorder->timeouts();
     }
     live.completed = latency.count();
     live.p99 = latency.quantile(0.99);
@@ -279,27 +288,38 @@ Live Run::live() const {
 }
 
 RunData Run::finish() {
-    for (std::thread& thread : client_threads_) thread.join();
-    client_threads_.clear();
+    over_ = true;
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
     if (error_) std::rethrow_exception(error_);
-    data_.window_start = window_start_;
-    data_.window_end = window_end_;
+    data_.window_start = run_.window_start;
+    data_.window_end = run_.window_end;
     const OpenLoop* pattern = open();
     if (pattern != nullptr && pattern->window_is_drain) data_.window_end = data_.last_completed();
     data_.window_end = std::max(data_.window_end, data_.window_start);
-    if (data_.planned == 0) data_.planned = data_.completed() + data_.errors();
-    data_.spinning = spin_;
-    data_.clock_drift_ppm = clock_.drift_ppm();
+    if (data_.planned == 0) {
+        data_.planned = data_.completed() + data_.errors() + data_.timeouts();
+    }
+    for (const auto& worker : workers_) {
+        data_.late += worker->late();
+        data_.repeated += worker->repeated();
+        data_.abandoned += watchdog_ != nullptr && worker->stuck() ? 1 : 0;
+    }
+    data_.spinning = run_.spin;
+    data_.clock_drift_ppm = run_.clock.drift_ppm();
     return std::move(data_);
 }
 
 Generator::Generator(std::vector<std::unique_ptr<Backend>> backends, Clock clock) : clock_(clock) {
-    for (auto& backend : backends)
+    for (auto& backend : backends) {
+        asynchronous_ = asynchronous_ || backend->max_in_flight() > 0;
         instances_.push_back(std::make_unique<Instance>(std::move(backend)));
+    }
 }
 
-std::shared_ptr<Run> Generator::start(const RunSpec& spec) {
-    auto run = std::make_shared<Run>(spec, clock_, instances());
+std::shared_ptr<Run> Generator::start(RunSpec spec) {
+    spec.asynchronous = asynchronous_;
+    auto run = std::make_shared<Run>(std::move(spec), clock_, instances());
     run->start(instances_);
     return run;
 }

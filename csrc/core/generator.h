@@ -11,8 +11,8 @@
 
 #include "core/instance.h"
 #include "core/run_data.h"
-#include "core/submission_queue.h"
 #include "core/wait.h"
+#include "core/worker.h"
 
 namespace bytemlperf {
 
@@ -26,7 +26,7 @@ class Run : public std::enable_shared_from_this<Run> {
     Run& operator=(const Run&) = delete;
 
     void start(std::vector<std::unique_ptr<Instance>>& instances);
-    // True when every thread has ended; waits at most `timeout`.
+    // True when every thread has ended or was given up; waits at most `timeout`.
     bool wait(Nanos timeout);
     // Ends the window now: nothing more is submitted, what was submitted is drained.
     void stop() noexcept;
@@ -37,52 +37,40 @@ class Run : public std::enable_shared_from_this<Run> {
     [[nodiscard]] const std::vector<std::unique_ptr<Recorder>>& recorders() const noexcept {
         return data_.recorders;
     }
-    // Whether spinning threads and model threads fit on the cores.
-    [[nodiscard]] bool spins() const noexcept { return spin_; }
 
   private:
-    // Where a closed-loop client waits for its answer from another thread.
-    struct alignas(64) Mailbox {
-        std::atomic<std::uint32_t> answers{0};
-        Nanos completed = 0;  // written before `answers` is raised
-    };
-
     [[nodiscard]] const ClosedLoop* closed() const {
-        return std::get_if<ClosedLoop>(&spec_.pattern);
+        return std::get_if<ClosedLoop>(&run_.spec.pattern);
     }
-    [[nodiscard]] const OpenLoop* open() const { return std::get_if<OpenLoop>(&spec_.pattern); }
-    [[nodiscard]] bool stopped() const noexcept { return stop_.load(std::memory_order_relaxed); }
+    [[nodiscard]] const OpenLoop* open() const { return std::get_if<OpenLoop>(&run_.spec.pattern); }
+    [[nodiscard]] bool stopped() const noexcept {
+        return run_.stop.load(std::memory_order_relaxed);
+    }
 
+    void plan();
     bool pass_gate();
     void leave();
-    void open_backend(Backend& backend);
-    // The thread of an instance, in the two ways it can be used.
-    void closed_direct(std::uint32_t client, Backend& backend, Recorder& recorder);
-    void serve(Backend& backend, Recorder& recorder);
-    // A client's thread where another thread answers.
+    void leave(std::uint32_t worker);
+    void work(std::uint32_t index, Backend& backend);
+    void client(std::uint32_t index);
     void closed_client(std::uint32_t client);
     void open_client(const OpenLoop& pattern, std::uint32_t client);
     void submit_plan(PlanCursor cursor, Nanos start, std::uint32_t client, bool counted,
                      DeadlineWaiter& waiter);
-    Nanos answer(const Submission& s, bool hand_over, Backend& backend, Recorder& recorder);
     template <typename Ask>
     void closed_loop(std::uint32_t client, Ask ask);
     void end_window(Nanos at) noexcept;
+    void watch();
 
-    RunSpec spec_;
-    Clock clock_;
-    std::uint32_t instances_;
     std::uint32_t clients_;
     bool direct_;  // closed loop with an instance for each client: the client is the instance
-    bool spin_;
+    RunContext run_;
     RunData data_;
-    SubmissionQueue queue_;
-    std::vector<Mailbox> mailboxes_;
+    Recorder* watchdog_ = nullptr;  // the last of the recorders, where there is a timeout
+    std::vector<std::unique_ptr<Worker>> workers_;
     std::atomic<std::uint32_t> clients_left_;
-    std::atomic<bool> stop_{false};
-    std::atomic<Nanos> window_start_{kNever};
-    std::atomic<Nanos> window_end_{kNever};  // what completes later is no throughput
-    Nanos submit_until_ = kNever;            // set once, before the gate opens
+    std::atomic<bool> over_{false};  // ends the watchdog
+    Nanos submit_until_ = kNever;    // set once, before the gate opens
 
     mutable std::mutex mutex_;  // guards the members below
     std::condition_variable changed_;
@@ -91,7 +79,8 @@ class Run : public std::enable_shared_from_this<Run> {
     std::uint32_t participants_ = 0;
     bool gate_open_ = false;
     std::exception_ptr error_;
-    std::vector<std::thread> client_threads_;
+    std::vector<bool> worker_left_;
+    std::vector<std::thread> threads_;  // clients and the watchdog
 };
 
 // Owns the instances; they stay loaded between runs.
@@ -99,7 +88,7 @@ class Generator {
   public:
     Generator(std::vector<std::unique_ptr<Backend>> backends, Clock clock);
 
-    [[nodiscard]] std::shared_ptr<Run> start(const RunSpec& spec);
+    [[nodiscard]] std::shared_ptr<Run> start(RunSpec spec);
     [[nodiscard]] std::uint32_t instances() const noexcept {
         return static_cast<std::uint32_t>(instances_.size());
     }
@@ -111,6 +100,7 @@ class Generator {
 
   private:
     Clock clock_;
+    bool asynchronous_ = false;
     std::vector<std::unique_ptr<Instance>> instances_;
 };
 

@@ -105,6 +105,10 @@ class Recorder {
             stamps_complete_ = false;
         }
     }
+    void time_out() noexcept {
+        timeouts_.store(timeouts_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    }
+    void batch() noexcept { ++batches_; }
     void fail(const std::string& kind, const std::string& message, Nanos at, Nanos window_start);
 
     [[nodiscard]] const Histogram& histogram(Interval i) const noexcept {
@@ -116,6 +120,9 @@ class Recorder {
     [[nodiscard]] std::uint64_t errors() const noexcept {
         return errors_.load(std::memory_order_relaxed);
     }
+    [[nodiscard]] std::uint64_t timeouts() const noexcept {
+        return timeouts_.load(std::memory_order_relaxed);
+    }
     // Stamps published so far; they may be read while the run goes on.
     [[nodiscard]] std::size_t stamp_count() const noexcept {
         return stamp_count_.load(std::memory_order_acquire);
@@ -125,6 +132,7 @@ class Recorder {
     // The rest is read after the run only.
     [[nodiscard]] bool stamps_complete() const noexcept { return stamps_complete_; }
     [[nodiscard]] const Timeline& timeline() const noexcept { return timeline_; }
+    [[nodiscard]] std::uint64_t batches() const noexcept { return batches_; }
     [[nodiscard]] std::uint64_t queries_in_window() const noexcept { return queries_in_window_; }
     [[nodiscard]] std::uint64_t samples_in_window() const noexcept { return samples_in_window_; }
     [[nodiscard]] Nanos last_completed() const noexcept { return last_completed_; }
@@ -145,7 +153,9 @@ class Recorder {
     std::unique_ptr<StampRecord[]> stamps_;  // pages are touched as they fill
     std::atomic<std::size_t> stamp_count_{0};
     bool stamps_complete_ = true;
+    std::uint64_t batches_ = 0;
     std::atomic<std::uint64_t> errors_{0};
+    std::atomic<std::uint64_t> timeouts_{0};
     std::map<std::string, ErrorClass> error_classes_;
 };
 

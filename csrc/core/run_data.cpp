@@ -45,6 +45,12 @@ std::uint64_t RunData::completed() const {
 std::uint64_t RunData::errors() const {
     return total(*this, [](const Recorder& r) { return r.errors(); });
 }
+std::uint64_t RunData::timeouts() const {
+    return total(*this, [](const Recorder& r) { return r.timeouts(); });
+}
+std::uint64_t RunData::batches() const {
+    return total(*this, [](const Recorder& r) { return r.batches(); });
+}
 std::uint64_t RunData::queries_in_window() const {
     return total(*this, [](const Recorder& r) { return r.queries_in_window(); });
 }

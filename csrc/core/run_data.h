@@ -28,14 +28,27 @@ struct OpenLoop {
     bool window_is_drain = false;
 };
 
+// When a batch closes: at `max_samples`, or `max_delay` after its oldest query was submitted; a batch
+// that closes early is cut to the largest of the `preferred` sizes that it reaches.
+struct Batching {
+    std::uint32_t max_samples = 0;  // 0: every query is a batch of its own
+    Nanos max_delay = 0;
+    std::vector<std::uint32_t> preferred;  // ascending
+
+    [[nodiscard]] bool dynamic() const noexcept { return max_samples > 0; }
+};
+
 struct RunSpec {
     std::variant<ClosedLoop, OpenLoop> pattern;
+    Batching batching;
+    Nanos timeout = 0;  // of a query, from intended; 0: none
     PlanLimit limit;  // the first bound reached ends the window
     Nanos warmup = 0;
     std::uint64_t seed = 0;
     std::size_t stamp_bytes = 0;
     bool keep_outputs = false;
     std::uint32_t threads_per_instance = 1;  // that the backend computes with
+    bool asynchronous = false;               // set by the generator from its backends
 
     // The warm-up walks a plan of its own, so that it does not change the one that is measured.
     [[nodiscard]] std::uint64_t warmup_seed() const noexcept { return seed ^ 0x5741524DU; }
@@ -56,12 +69,15 @@ struct RunData {
     RunData(RunData&&) = default;
     RunData& operator=(RunData&&) = default;
 
-    std::vector<std::unique_ptr<Recorder>> recorders;  // one an instance
+    std::vector<std::unique_ptr<Recorder>> recorders;  // one an instance, and the watchdog's
     std::uint64_t planned = 0;
     std::uint64_t plan_hash = 0;  // 0 in closed loop, which has no plan
     Nanos window_start = 0;
     Nanos window_end = 0;
     bool spinning = false;
+    std::uint64_t late = 0;       // replies that came after their query had timed out
+    std::uint64_t repeated = 0;   // second completions of a batch
+    std::uint32_t abandoned = 0;  // instances with a call that did not return
     double clock_drift_ppm = 0.0;
 
     [[nodiscard]] std::unique_ptr<Histogram> merged(Interval interval) const;
@@ -69,6 +85,8 @@ struct RunData {
     [[nodiscard]] std::map<std::string, ErrorClass> error_classes() const;
     [[nodiscard]] std::uint64_t completed() const;
     [[nodiscard]] std::uint64_t errors() const;
+    [[nodiscard]] std::uint64_t timeouts() const;
+    [[nodiscard]] std::uint64_t batches() const;
     [[nodiscard]] std::uint64_t queries_in_window() const;
     [[nodiscard]] std::uint64_t samples_in_window() const;
     [[nodiscard]] Nanos last_completed() const;

@@ -1,11 +1,13 @@
 #include "core/submission_queue.h"
 
-#include "core/wait.h"
+#include <utility>
 
 namespace bytemlperf {
 
-SubmissionQueue::SubmissionQueue()
-    : directory_(std::make_unique<std::atomic<Segment*>[]>(kDirectory)) {}
+SubmissionQueue::SubmissionQueue(std::shared_ptr<Doorbell> bell, bool wake_all)
+    : bell_(std::move(bell)),
+      wake_all_(wake_all),
+      directory_(std::make_unique<std::atomic<Segment*>[]>(kDirectory)) {}
 
 SubmissionQueue::Segment& SubmissionQueue::segment_for(std::uint64_t ticket) {
     std::atomic<Segment*>& entry = directory_[ticket / kSegment % kDirectory];
@@ -27,10 +29,10 @@ void SubmissionQueue::push(const Submission& submission) {
     Slot& slot = segment_for(ticket).slots[ticket % kSegment];
     slot.submission = submission;
     slot.turn.store(ticket + 1, std::memory_order_release);
-    // In one order with wait(): either the sleeper sees the tail moved or we see the sleeper.
-    if (sleepers_.load(std::memory_order_seq_cst) > 0) {
-        epoch_.fetch_add(1, std::memory_order_release);
-        futex_wake(epoch_, 1);
+    if (wake_all_) {
+        bell_->ring_all();
+    } else {
+        bell_->ring_one();
     }
 }
 
@@ -66,17 +68,9 @@ void SubmissionQueue::recycle(std::uint64_t ticket, Segment& segment) {
     free_.push_back(&segment);
 }
 
-void SubmissionQueue::wait(Nanos timeout) noexcept {
-    const std::uint32_t epoch = epoch_.load(std::memory_order_acquire);
-    sleepers_.fetch_add(1, std::memory_order_seq_cst);
-    if (waiting() == 0 && !closed()) futex_wait(epoch_, epoch, timeout);
-    sleepers_.fetch_sub(1, std::memory_order_relaxed);
-}
-
 void SubmissionQueue::close() noexcept {
-    closed_.store(true, std::memory_order_release);
-    epoch_.fetch_add(1, std::memory_order_release);
-    futex_wake(epoch_, INT32_MAX);
+    closed_.store(true);
+    bell_->ring_all();
 }
 
 std::uint64_t SubmissionQueue::waiting() const noexcept {

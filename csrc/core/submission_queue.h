@@ -9,34 +9,26 @@
 #include <mutex>
 #include <vector>
 
-#include "core/clock.h"
+#include "core/doorbell.h"
+#include "core/submission.h"
 
 namespace bytemlperf {
-
-struct Submission {
-    std::uint64_t query;
-    std::uint32_t client;
-    bool counted;  // false during warm-up
-    Nanos intended;
-    Nanos submitted;
-};
 
 // Two counters run over an endless line of slots that is kept in segments: overload makes the line
 // longer, it neither blocks a client nor drops a query. A segment is taken from a free list once in
 // 16384 submissions; that is the only place with a mutex.
 class SubmissionQueue {
   public:
-    SubmissionQueue();
+    // `bell` is rung for whatever is pushed; `wake_all` where only one of the sleepers can take it.
+    SubmissionQueue(std::shared_ptr<Doorbell> bell, bool wake_all);
 
     // Called by any client.
     void push(const Submission& submission);
     // Called by any instance. False where nothing waits.
     bool try_pop(Submission& out) noexcept;
-    // Blocks until something was pushed, `close` was called or `timeout` passed.
-    void wait(Nanos timeout) noexcept;
     // No more will be pushed; wakes everybody.
     void close() noexcept;
-    [[nodiscard]] bool closed() const noexcept { return closed_.load(std::memory_order_acquire); }
+    [[nodiscard]] bool closed() const noexcept { return closed_.load(); }
     [[nodiscard]] std::uint64_t waiting() const noexcept;
 
   private:
@@ -57,9 +49,9 @@ class SubmissionQueue {
 
     alignas(64) std::atomic<std::uint64_t> tail_{0};
     alignas(64) std::atomic<std::uint64_t> head_{0};
-    alignas(64) std::atomic<std::uint32_t> epoch_{0};
-    std::atomic<std::uint32_t> sleepers_{0};
-    std::atomic<bool> closed_{false};
+    alignas(64) std::atomic<bool> closed_{false};
+    std::shared_ptr<Doorbell> bell_;
+    bool wake_all_;
     std::unique_ptr<std::atomic<Segment*>[]> directory_;
     std::mutex segments_mutex_;  // guards owned_ and free_
     std::vector<std::unique_ptr<Segment>> owned_;

@@ -21,8 +21,7 @@ timespec to_timespec(Nanos t) noexcept {
 }  // namespace
 
 DeadlineWaiter::DeadlineWaiter(Clock clock, bool spin) : clock_(clock), spin_(spin) {
-    // The default slack lets the kernel delay every timer of this thread by 50 us.
-    prctl(PR_SET_TIMERSLACK, 1UL, 0, 0, 0);
+    set_timer_slack();
 }
 
 void DeadlineWaiter::wait_until(Nanos deadline, const std::atomic<bool>& stop) noexcept {
@@ -53,6 +52,8 @@ void futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
 void futex_wake(const std::atomic<std::uint32_t>& word, int threads) noexcept {
     syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, threads, nullptr, nullptr, 0);
 }
+
+void set_timer_slack() noexcept { prctl(PR_SET_TIMERSLACK, 1UL, 0, 0, 0); }
 
 unsigned available_cores() noexcept {
     cpu_set_t set;

@@ -37,6 +37,9 @@ void futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
                 Nanos timeout) noexcept;
 void futex_wake(const std::atomic<std::uint32_t>& word, int threads) noexcept;
 
+// Lets this thread's timers fire when they are due: the default slack is 50 us.
+void set_timer_slack() noexcept;
+
 // Processors that this process may run on.
 unsigned available_cores() noexcept;
 

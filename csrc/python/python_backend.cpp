@@ -1,5 +1,7 @@
 #include "python/python_backend.h"
 
+#include <pybind11/functional.h>
+
 #include <stdexcept>
 #include <utility>
 
@@ -14,6 +16,8 @@ bool is_plain(PyObject* object) noexcept {
     return object == Py_None || PyFloat_CheckExact(object) || PyLong_CheckExact(object);
 }
 
+bool on_host(PyObject* outputs) noexcept { return is_plain(outputs) || check_on_host(outputs); }
+
 std::string innermost_line(const py::error_already_set& error) {
     py::object frame = error.trace();
     if (!frame) return "";
@@ -27,22 +31,42 @@ Failure describe(const py::error_already_set& error) {
             std::string(py::str(error.value())) + innermost_line(error)};
 }
 
+// Takes the Python error that is set.
+Failure take_error() { return describe(py::error_already_set()); }
+
 }  // namespace
 
-PythonBackend::PythonBackend(Clock clock, py::object make, py::object keep,
+void PythonCompletion::done(const py::object& outputs, const py::object& error) {
+    std::optional<Failure> failure;
+    if (!error.is_none()) {
+        failure = {std::string(py::str(py::type::of(error).attr("__name__"))),
+                   std::string(py::str(error))};
+    } else if (!on_host(outputs.ptr())) {
+        failure = take_error();
+    }
+    const Nanos at = clock_.now();
+    if (!failure && !keep_.is_none()) keep_(outputs);
+    if (sink_->complete(handle_, at, std::move(failure)) == Reply::kRepeated) {
+        throw std::runtime_error("done() was called twice for one batch");
+    }
+}
+
+PythonBackend::PythonBackend(Clock clock, PythonHooks hooks,
                              std::shared_ptr<const PreparedFeeds> feeds)
-    : clock_(clock), make_(std::move(make)), keep_(std::move(keep)), prepared_(std::move(feeds)) {
+    : clock_(clock), hooks_(std::move(hooks)), prepared_(std::move(feeds)) {
     if (prepared_->feeds.empty() || prepared_->feeds.size() != prepared_->samples.size()) {
         throw std::invalid_argument("prepared feeds need one entry or more, each with its samples");
     }
 }
 
-PythonBackend::PythonBackend(Clock clock, py::object make, py::object keep, StagedFeeds feeds)
-    : clock_(clock), make_(std::move(make)), keep_(std::move(keep)), staged_(std::move(feeds)) {}
+PythonBackend::PythonBackend(Clock clock, PythonHooks hooks, StagedFeeds feeds)
+    : clock_(clock), hooks_(std::move(hooks)), staged_(std::move(feeds)) {}
 
 PythonBackend::~PythonBackend() {
     const py::gil_scoped_acquire gil;
-    make_ = keep_ = predict_ = close_ = staged_.mapping = py::object();
+    hooks_ = {};
+    staged_ = {};
+    call_ = unload_ = py::object();
     prepared_.reset();
 }
 
@@ -50,9 +74,9 @@ void PythonBackend::open() {
     if (thread_state_ != nullptr) return;
     gil_state_ = PyGILState_Ensure();
     try {
-        const py::tuple made = make_();
-        predict_ = made[0];
-        close_ = made[1];
+        const py::tuple made = hooks_.make();
+        call_ = made[0];
+        unload_ = made[1];
     } catch (const py::error_already_set& error) {
         const Failure failure = describe(error);
         PyGILState_Release(gil_state_);
@@ -65,20 +89,25 @@ void PythonBackend::close() noexcept {
     if (thread_state_ == nullptr) return;
     PyEval_RestoreThread(thread_state_);
     try {
-        close_();
+        unload_();
     } catch (py::error_already_set& error) {
         error.discard_as_unraisable("unloading a backend");
     }
-    predict_ = close_ = py::object();
+    call_ = unload_ = py::object();
     thread_state_ = nullptr;
     PyGILState_Release(gil_state_);
 }
 
-bool PythonBackend::gather(std::uint64_t query) noexcept {
+bool PythonBackend::gather(const Batch& batch) noexcept {
     if (prepared_) return false;
     const auto& columns = staged_.pool->columns();
     for (std::size_t i = 0; i < columns.size(); ++i) {
-        if (!columns[i].shared) staged_.pool->gather(columns[i], query, staged_.slots[i]);
+        if (columns[i].shared) continue;
+        std::byte* slot = staged_.slots[batch.slot][i];
+        for (const Submission& s : batch.queries) {
+            staged_.pool->gather(columns[i], s.query, slot);
+            slot += staged_.pool->batch() * columns[i].row_bytes;
+        }
     }
     return true;
 }
@@ -88,33 +117,73 @@ std::uint32_t PythonBackend::samples(std::uint64_t query) const noexcept {
                      : staged_.pool->batch();
 }
 
-PyObject* PythonBackend::feeds_of(std::uint64_t query) const noexcept {
-    return prepared_ ? prepared_->feeds[query % prepared_->feeds.size()].ptr()
-                     : staged_.mapping.ptr();
+PyObject* PythonBackend::feeds_of(const Batch& batch) {
+    if (prepared_) {
+        return prepared_->feeds[batch.queries.front().query % prepared_->feeds.size()].ptr();
+    }
+    py::object& mapping = staged_.mappings[batch.slot][batch.samples];
+    if (!mapping) mapping = staged_.view(batch.slot, batch.samples);
+    return mapping.ptr();
 }
 
-bool PythonBackend::predict(std::uint64_t query, bool keep, CallStamps& stamps) noexcept {
-    PyObject* arguments[] = {nullptr, feeds_of(query)};
+// What takes the outputs of a batch that are to be kept, or None.
+py::object PythonBackend::keeper(const Batch& batch) const {
+    if (!batch.keep) return py::none();
+    py::list queries;
+    py::list counts;
+    for (const Submission& s : batch.queries) {
+        if (s.counted) {
+            queries.append(s.query);
+        } else {
+            queries.append(py::none());
+        }
+        counts.append(samples(s.query));
+    }
+    const py::object keep = hooks_.keep;
+    return py::cpp_function([=](const py::object& outputs) { keep(queries, counts, outputs); });
+}
+
+bool PythonBackend::predict(const Batch& batch, CallStamps& stamps) noexcept {
     PyEval_RestoreThread(thread_state_);
     stamps.entered = clock_.now();
-    PyObject* outputs = PyObject_Vectorcall(predict_.ptr(), arguments + 1,
-                                            1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
-    bool ok = outputs != nullptr && (is_plain(outputs) || check_on_host(outputs));
-    stamps.completed = clock_.now();
-    if (ok && keep) {
-        PyObject* kept = PyObject_CallFunction(keep_.ptr(), "KO",
-                                               static_cast<unsigned long long>(query), outputs);
-        ok = kept != nullptr;
-        Py_XDECREF(kept);
+    PyObject* outputs = nullptr;
+    bool ok = false;
+    try {
+        PyObject* arguments[] = {nullptr, feeds_of(batch)};
+        outputs = PyObject_Vectorcall(call_.ptr(), arguments + 1,
+                                      1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+        ok = outputs != nullptr && on_host(outputs);
+        stamps.completed = clock_.now();
+        if (ok && batch.keep) keeper(batch)(py::reinterpret_borrow<py::object>(outputs));
+        if (!ok) failure_ = take_error();
+    } catch (const py::error_already_set& error) {
+        stamps.completed = clock_.now();
+        failure_ = describe(error);
+        ok = false;
     }
-    if (!ok) note_failure();
     Py_XDECREF(outputs);
     thread_state_ = PyEval_SaveThread();
     return ok;
 }
 
-void PythonBackend::note_failure() {
-    failure_ = describe(py::error_already_set());
+bool PythonBackend::submit(const Batch& batch, Handle handle, CallStamps& stamps) noexcept {
+    PyEval_RestoreThread(thread_state_);
+    bool ok = true;
+    try {
+        const py::object done = py::cast(PythonCompletion(clock_, sink_, handle, keeper(batch)));
+        PyObject* feeds = feeds_of(batch);
+        stamps.entered = clock_.now();
+        PyObject* arguments[] = {nullptr, feeds, done.ptr()};
+        PyObject* answer = PyObject_Vectorcall(call_.ptr(), arguments + 1,
+                                               2 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+        if (answer == nullptr) throw py::error_already_set();
+        Py_DECREF(answer);
+    } catch (const py::error_already_set& error) {
+        failure_ = describe(error);
+        ok = false;
+    }
+    thread_state_ = PyEval_SaveThread();
+    return ok;
 }
 
 }  // namespace bytemlperf

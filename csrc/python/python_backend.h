@@ -25,40 +25,70 @@ struct PreparedFeeds {
     std::vector<std::uint32_t> samples;  // of each
 };
 
-// One instance's staging slot: the query's rows are copied under arrays that Python has already.
+// Staging slots of one instance: a batch's rows are copied under arrays that Python has already.
 struct StagedFeeds {
     std::shared_ptr<const SamplePool> pool;
-    py::object mapping;             // what the callable receives, the same object each time
-    std::vector<std::byte*> slots;  // memory behind it, one a column; nullptr for shared columns
+    // (slot, samples) -> the mapping that the callable receives; each is made once.
+    py::object view;
+    std::vector<std::vector<std::byte*>> slots;  // memory by slot and column; nullptr: shared
+    std::vector<std::vector<py::object>> mappings;  // by slot and samples
+};
+
+// The functions that an instance is made of, given by Python.
+struct PythonHooks {
+    py::object make;  // () -> (predict or submit, unload), called on the instance's thread
+    py::object keep;  // (queries, samples of each, outputs): takes what is to be kept
+    std::uint32_t max_in_flight = 0;  // 0: synchronous
+};
+
+// `done` of an asynchronous backend: called once for each batch, from any thread.
+class PythonCompletion {
+  public:
+    PythonCompletion(Clock clock, std::shared_ptr<CompletionSink> sink, Handle handle,
+                     py::object keep)
+        : clock_(clock), sink_(std::move(sink)), handle_(handle), keep_(std::move(keep)) {}
+
+    // Raises RuntimeError for a second call. An `error` makes the batch a failure.
+    void done(const py::object& outputs, const py::object& error);
+
+  private:
+    Clock clock_;
+    std::shared_ptr<CompletionSink> sink_;
+    Handle handle_;
+    py::object keep_;  // (outputs), or None
 };
 
 class PythonBackend final : public Backend {
   public:
-    // `make` () -> (predict, close) is called on the instance's thread, close() at the end too.
-    // `keep` (query, outputs) takes the outputs of the queries that are to be kept.
-    PythonBackend(Clock clock, py::object make, py::object keep,
-                  std::shared_ptr<const PreparedFeeds> feeds);
-    PythonBackend(Clock clock, py::object make, py::object keep, StagedFeeds feeds);
+    PythonBackend(Clock clock, PythonHooks hooks, std::shared_ptr<const PreparedFeeds> feeds);
+    PythonBackend(Clock clock, PythonHooks hooks, StagedFeeds feeds);
     ~PythonBackend() override;
 
     void open() override;
-    bool gather(std::uint64_t query) noexcept override;
-    bool predict(std::uint64_t query, bool keep, CallStamps& stamps) noexcept override;
+    [[nodiscard]] std::uint32_t max_in_flight() const noexcept override {
+        return hooks_.max_in_flight;
+    }
+    void run_starts(const std::shared_ptr<CompletionSink>& sink, Nanos) noexcept override {
+        sink_ = sink;
+    }
+    bool gather(const Batch& batch) noexcept override;
+    bool predict(const Batch& batch, CallStamps& stamps) noexcept override;
+    bool submit(const Batch& batch, Handle handle, CallStamps& stamps) noexcept override;
     [[nodiscard]] std::uint32_t samples(std::uint64_t query) const noexcept override;
     [[nodiscard]] Failure failure() const override { return failure_; }
     void close() noexcept override;
 
   private:
-    [[nodiscard]] PyObject* feeds_of(std::uint64_t query) const noexcept;
-    void note_failure();
+    [[nodiscard]] PyObject* feeds_of(const Batch& batch);
+    [[nodiscard]] py::object keeper(const Batch& batch) const;
 
     Clock clock_;
-    py::object make_;
-    py::object keep_;
+    PythonHooks hooks_;
     std::shared_ptr<const PreparedFeeds> prepared_;
     StagedFeeds staged_;
-    py::object predict_;
-    py::object close_;
+    std::shared_ptr<CompletionSink> sink_;
+    py::object call_;  // predict or submit
+    py::object unload_;
     PyGILState_STATE gil_state_{};
     // Kept between calls: CPython would make and delete one around each of them (8 us).
     PyThreadState* thread_state_ = nullptr;

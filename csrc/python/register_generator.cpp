@@ -34,32 +34,38 @@ BackendSpec device_backend(const DeviceModel& model, std::uint32_t batch, std::u
     }};
 }
 
-BackendSpec prepared_backend(const py::object& make, const py::object& keep, const py::list& feeds,
+BackendSpec prepared_backend(const PythonHooks& hooks, const py::list& feeds,
                              const std::vector<std::uint32_t>& samples) {
     auto prepared = std::make_shared<PreparedFeeds>();
     for (const auto& item : feeds) {
         prepared->feeds.push_back(py::reinterpret_borrow<py::object>(item));
     }
     prepared->samples = samples;
-    return {[make, keep, prepared](Clock clock) -> std::unique_ptr<Backend> {
-        return std::make_unique<PythonBackend>(clock, make, keep, prepared);
+    return {[hooks, prepared](Clock clock) -> std::unique_ptr<Backend> {
+        return std::make_unique<PythonBackend>(clock, hooks, prepared);
     }};
 }
 
-// `make_slot` () -> (mapping for the callable, {name: writable array}) is called for each instance.
-BackendSpec staged_backend(const py::object& make, const py::object& keep,
-                           std::shared_ptr<const SamplePool> pool, const py::object& make_slot) {
+// `make_slots` () -> (list of {name: writable array}, view) is called for each instance; the arrays
+// have room for `capacity` samples, view(slot, samples) gives what the callable receives.
+BackendSpec staged_backend(const PythonHooks& hooks, std::shared_ptr<const SamplePool> pool,
+                           const py::object& make_slots, std::uint32_t capacity) {
     return {[=](Clock clock) -> std::unique_ptr<Backend> {
-        const py::tuple made = make_slot();
-        const py::dict arrays = made[1];
-        StagedFeeds staged{pool, made[0], {}};
-        for (const Column& column : pool->columns()) {
-            staged.slots.push_back(
-                column.shared ? nullptr
-                              : static_cast<std::byte*>(
-                                    arrays[py::str(column.name)].cast<py::array>().mutable_data()));
+        const py::tuple made = make_slots();
+        StagedFeeds staged{pool, made[1], {}, {}};
+        for (const auto& item : py::list(made[0])) {
+            const auto arrays = item.cast<py::dict>();
+            std::vector<std::byte*> slot;
+            for (const Column& column : pool->columns()) {
+                const py::str name(column.name);
+                slot.push_back(column.shared ? nullptr
+                                             : static_cast<std::byte*>(
+                                                   arrays[name].cast<py::array>().mutable_data()));
+            }
+            staged.slots.push_back(std::move(slot));
+            staged.mappings.emplace_back(capacity + 1);
         }
-        return std::make_unique<PythonBackend>(clock, make, keep, std::move(staged));
+        return std::make_unique<PythonBackend>(clock, hooks, std::move(staged));
     }};
 }
 
@@ -78,7 +84,8 @@ std::shared_ptr<SamplePool> make_pool(
 
 RunSpec make_spec(const py::object& pattern, std::optional<std::uint64_t> queries,
                   std::optional<Nanos> duration, Nanos warmup, std::uint64_t seed,
-                  std::size_t stamp_bytes, bool keep_outputs, std::uint32_t threads_per_instance) {
+                  std::size_t stamp_bytes, bool keep_outputs, std::uint32_t threads_per_instance,
+                  const std::optional<Batching>& batching, Nanos timeout) {
     RunSpec spec;
     if (py::isinstance<ClosedLoop>(pattern)) {
         spec.pattern = pattern.cast<ClosedLoop>();
@@ -91,6 +98,8 @@ RunSpec make_spec(const py::object& pattern, std::optional<std::uint64_t> querie
     spec.stamp_bytes = stamp_bytes;
     spec.keep_outputs = keep_outputs;
     spec.threads_per_instance = threads_per_instance;
+    spec.batching = batching.value_or(Batching{});
+    spec.timeout = timeout;
     return spec;
 }
 
@@ -139,14 +148,25 @@ void register_generator(py::module_& m) {
         .def("first_row", &SamplePool::first_row, py::arg("query"))
         .def("contiguous", &SamplePool::contiguous, py::arg("query"));
 
+    py::class_<PythonHooks>(m, "PythonHooks", "The functions that a Python instance is made of.")
+        .def(py::init([](py::object make, py::object keep, std::uint32_t max_in_flight) {
+                 return PythonHooks{std::move(make), std::move(keep), max_in_flight};
+             }),
+             py::arg("make"), py::arg("keep"), py::arg("max_in_flight"));
+    py::class_<PythonCompletion>(m, "Completion", "done(outputs=None, error=None) of one batch.")
+        .def("__call__", &PythonCompletion::done, py::arg("outputs") = py::none(),
+             py::arg("error") = py::none());
+    py::class_<Batching>(m, "Batching", "When a batch closes; max_delay in ns.")
+        .def(py::init<std::uint32_t, Nanos, std::vector<std::uint32_t>>(), py::arg("max_samples"),
+             py::arg("max_delay"), py::arg("preferred"));
     py::class_<BackendSpec>(m, "BackendSpec", "How the instances of a generator are made.")
         .def_static("null", &null_backend, py::arg("batch"))
         .def_static("device", &device_backend, py::arg("model"), py::arg("batch"), py::arg("seed"),
                     py::arg("spin"))
-        .def_static("prepared", &prepared_backend, py::arg("make"), py::arg("keep"),
-                    py::arg("feeds"), py::arg("samples"))
-        .def_static("staged", &staged_backend, py::arg("make"), py::arg("keep"), py::arg("pool"),
-                    py::arg("make_slot"));
+        .def_static("prepared", &prepared_backend, py::arg("hooks"), py::arg("feeds"),
+                    py::arg("samples"))
+        .def_static("staged", &staged_backend, py::arg("hooks"), py::arg("pool"),
+                    py::arg("make_slots"), py::arg("capacity"));
 
     py::class_<ClosedLoop>(m, "ClosedLoop")
         .def(py::init<std::uint32_t, Nanos>(), py::arg("clients"), py::arg("think_time"));
@@ -159,7 +179,8 @@ void register_generator(py::module_& m) {
     py::class_<RunSpec>(m, "RunSpec", "One run; times in ns.")
         .def(py::init(&make_spec), py::kw_only(), py::arg("pattern"), py::arg("queries"),
              py::arg("duration"), py::arg("warmup"), py::arg("seed"), py::arg("stamp_bytes"),
-             py::arg("keep_outputs"), py::arg("threads_per_instance"));
+             py::arg("keep_outputs"), py::arg("threads_per_instance"), py::arg("batching"),
+             py::arg("timeout"));
 
     py::native_enum<Phase>(m, "Phase", "enum.Enum")
         .value("load", Phase::kLoad)

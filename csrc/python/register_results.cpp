@@ -104,12 +104,17 @@ void register_results(py::module_& m) {
         .def_property_readonly("error_classes", &error_classes)
         .def_property_readonly("completed", &RunData::completed)
         .def_property_readonly("errors", &RunData::errors)
+        .def_property_readonly("timeouts", &RunData::timeouts)
+        .def_property_readonly("batches", &RunData::batches)
         .def_property_readonly("queries_in_window", &RunData::queries_in_window)
         .def_property_readonly("samples_in_window", &RunData::samples_in_window)
         .def_readonly("planned", &RunData::planned)
         .def_readonly("plan_hash", &RunData::plan_hash)
         .def_readonly("window_start", &RunData::window_start)
         .def_readonly("window_end", &RunData::window_end)
+        .def_readonly("late", &RunData::late)
+        .def_readonly("repeated", &RunData::repeated)
+        .def_readonly("abandoned", &RunData::abandoned)
         .def_readonly("spinning", &RunData::spinning)
         .def_readonly("clock_drift_ppm", &RunData::clock_drift_ppm);
 }

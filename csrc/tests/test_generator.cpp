@@ -31,10 +31,10 @@ class Probe final : public Backend {
         if (thread_ == std::thread::id{}) ++shared_->opened;
         thread_ = std::this_thread::get_id();
     }
-    bool predict(std::uint64_t query, bool /*keep*/, CallStamps& stamps) noexcept override {
+    bool predict(const Batch& batch, CallStamps& stamps) noexcept override {
         if (std::this_thread::get_id() != thread_) ++shared_->wrong_thread;
         stamps.completed = clock_.now();
-        return !(shared_->fail && query % 10 == 0);
+        return !(shared_->fail && batch.queries.front().query % 10 == 0);
     }
     [[nodiscard]] std::uint32_t samples(std::uint64_t) const noexcept override { return 2; }
     [[nodiscard]] Failure failure() const override { return {"Planted", "as asked"}; }

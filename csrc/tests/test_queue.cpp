@@ -10,7 +10,7 @@ using namespace bytemlperf;
 namespace {
 
 void one_producer_is_first_in_first_out_over_many_segments() {
-    SubmissionQueue queue;
+    SubmissionQueue queue(std::make_shared<Doorbell>(), false);
     Submission out{};
     CHECK(!queue.try_pop(out));
     std::uint64_t next = 0;
@@ -30,7 +30,8 @@ void one_producer_is_first_in_first_out_over_many_segments() {
 void many_producers_and_consumers_lose_and_double_nothing() {
     constexpr std::uint64_t kEach = 60'000;
     constexpr unsigned kProducers = 3;
-    SubmissionQueue queue;
+    const auto bell = std::make_shared<Doorbell>();
+    SubmissionQueue queue(bell, false);
     std::vector<std::atomic<int>> seen(kEach * kProducers);
     std::vector<std::thread> consumers;
     for (int c = 0; c < 3; ++c) {
@@ -43,7 +44,12 @@ void many_producers_and_consumers_lose_and_double_nothing() {
                     if (!queue.try_pop(out)) return;
                     seen[out.query].fetch_add(1);
                 } else {
-                    queue.wait(20'000'000);
+                    const std::uint32_t heard = bell->listen();
+                    if (queue.waiting() > 0 || queue.closed()) {
+                        bell->ignore();
+                    } else {
+                        bell->sleep(heard, kSecond);
+                    }
                 }
             }
         });

@@ -1,0 +1,35 @@
+"""When queries are merged into one batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bytemlperf import _core
+from bytemlperf.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Dynamic:
+    """Merges waiting queries, as a production server does.
+
+    A batch closes when it has ``max_samples``, or ``max_delay`` seconds after its oldest query was
+    submitted. One that closes early is cut to the largest of the ``preferred`` sizes that it
+    reaches; the rest begins the next batch. A query is never split.
+    """
+
+    max_samples: int
+    max_delay: float
+    preferred: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.max_samples < 1:
+            raise UsageError(f"max_samples must be 1 or more, not {self.max_samples!r}")
+        if not 0 <= self.max_delay < 1e6:
+            raise UsageError(f"max_delay is a number of seconds, not {self.max_delay!r}")
+        if any(not 1 <= size <= self.max_samples for size in self.preferred):
+            raise UsageError(f"preferred sizes lie between 1 and max_samples: {self.preferred!r}")
+
+    def to_core(self) -> _core.Batching:
+        return _core.Batching(
+            self.max_samples, round(self.max_delay * 1e9), sorted(set(self.preferred))
+        )

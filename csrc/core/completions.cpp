@@ -1,0 +1,37 @@
+#include "core/completions.h"
+
+#include <bit>
+#include <utility>
+
+namespace bytemlperf {
+
+Handle Completions::open(std::uint32_t slot) noexcept {
+    static std::atomic<Handle> next{1};
+    const Handle handle = next.fetch_add(1, std::memory_order_relaxed) * kSlots + slot;
+    slots_[slot].state.store(handle, std::memory_order_release);
+    return handle;
+}
+
+bool Completions::give_up(Handle handle) noexcept {
+    Handle expected = handle;
+    return slots_[handle % kSlots].state.compare_exchange_strong(expected, handle | kGivenUp);
+}
+
+Reply Completions::complete(Handle handle, Nanos at, std::optional<Failure> failure) noexcept {
+    Slot& slot = slots_[handle % kSlots];
+    Handle seen = handle;
+    if (!slot.state.compare_exchange_strong(seen, handle | kAnswered)) {
+        if (seen == (handle | kAnswered)) {
+            repeated_.fetch_add(1);
+            return Reply::kRepeated;
+        }
+        late_.fetch_add(1);
+        return Reply::kLate;
+    }
+    slot.done = {at, std::move(failure)};
+    ready_.fetch_or(std::uint64_t{1} << (handle % kSlots), std::memory_order_release);
+    bell_->ring_all();
+    return Reply::kTaken;
+}
+
+}  // namespace bytemlperf
