@@ -217,6 +217,9 @@ class BackendSpec:
     def device(model: DeviceModel, batch: typing.SupportsInt | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, spin: bool) -> BackendSpec:
         ...
     @staticmethod
+    def native(path: str, config: str, pool: SamplePool, batch: typing.SupportsInt | typing.SupportsIndex, capacity: typing.SupportsInt | typing.SupportsIndex, keep: typing.Any) -> BackendSpec:
+        ...
+    @staticmethod
     def null(batch: typing.SupportsInt | typing.SupportsIndex) -> BackendSpec:
         ...
     @staticmethod

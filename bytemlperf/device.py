@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from os import PathLike
+from typing import Any, Protocol
 
 from bytemlperf import _core
 
@@ -74,3 +75,14 @@ class SimulatedDevice:
 @dataclass(frozen=True)
 class NullBackend:
     """Answers at once, natively: what a run measures is the generator itself."""
+
+
+@dataclass(frozen=True)
+class NativeBackend:
+    """A shared library that implements ``bytemlperf/backend.h`` (see :func:`get_include`).
+
+    ``config`` is handed to it as a JSON object. No Python and no GIL is on its path.
+    """
+
+    path: str | PathLike[str]
+    config: Mapping[str, Any] = field(default_factory=dict, hash=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import functools
+import json
+import os
 import sys
 import time
 import weakref
@@ -15,13 +17,13 @@ import numpy as np
 
 from bytemlperf import _core
 from bytemlperf.batching import Dynamic
-from bytemlperf.device import NullBackend, SimulatedDevice
+from bytemlperf.device import NativeBackend, NullBackend, SimulatedDevice
 from bytemlperf.errors import BackendError, UsageError
 from bytemlperf.instances import in_flight, instance_maker
 from bytemlperf.patterns import ClosedLoop, Pattern
 from bytemlperf.progress import Progress, ProgressCallback, Watch
 from bytemlperf.result import ErrorClass, Result, Verdict, distributions, timeline
-from bytemlperf.samples import Samples, backend_spec
+from bytemlperf.samples import Samples, backend_spec, native_spec
 from bytemlperf.stopping import StoppingRule
 from bytemlperf.verdicts import judge
 
@@ -48,8 +50,10 @@ class LoadGenerator:
     Args:
         backend: a callable ``feeds -> outputs``; a RuntimeBackend object (shared by all
             instances, so it must be thread-safe), class or ``functools.partial`` of a class
-            (built once for each instance, on its own thread); a :class:`SimulatedDevice`; or a
-            :class:`NullBackend`.
+            (built once for each instance, on its own thread); a :class:`NativeBackend`; a
+            :class:`SimulatedDevice`; or a :class:`NullBackend`. One with ``submit(feeds, done)``
+            is asynchronous: ``done(outputs)`` or ``done(error=...)`` is called once for each
+            batch, from any thread; ``max_in_flight`` batches are submitted ahead.
         samples: ``{name: array}`` whose rows are samples (:class:`Shared` where an input has no
             rows); or a list of ready queries, each handed over as it is; or None: an empty
             mapping. Query k takes rows ``(k * batch_size + i) mod N``, or item ``k mod N``.
@@ -214,10 +218,15 @@ class LoadGenerator:
             spin = servers < _core.available_cores()
             model = self.backend.to_core()
             return _core.BackendSpec.device(model, self.batch_size, seed, spin), servers
+        capacity = self.batching.max_samples if self.batching else None
+        if isinstance(self.backend, NativeBackend):
+            config = json.dumps(dict(self.backend.config))
+            path = os.fspath(self.backend.path)
+            spec = native_spec(path, config, self._samples, self.batch_size, capacity, self._keep)
+            return spec, self.instances
         depth = in_flight(self.backend)
         make = instance_maker(self.backend, self.batch_size)
         hooks = _core.PythonHooks(make, self._keep, depth)
-        capacity = self.batching.max_samples if self.batching else None
         slots = max(1, depth)
         spec = backend_spec(self._samples, self.batch_size, hooks, slots, capacity)
         return spec, self.instances

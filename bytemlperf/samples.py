@@ -11,10 +11,14 @@ import numpy as np
 
 from bytemlperf import _core
 from bytemlperf.backend import Array, Feeds
-from bytemlperf.errors import UsageError
+from bytemlperf.errors import BackendError, UsageError
 
 # Up to this many distinct queries are prepared before a run; above it rows are copied for each.
 MAX_PREPARED = 4096
+
+_NATIVE_DTYPES = frozenset(
+    ("bool", "uint8", "int8", "int32", "int64", "float16", "float32", "float64")
+)
 
 Samples = Mapping[str, "Array | Shared"] | Sequence[Any] | None
 
@@ -75,6 +79,69 @@ def _samples_in(query: Any, default: int) -> int:
     return default
 
 
+@dataclass(frozen=True)
+class Columns:
+    """Samples as arrays: those with a row for each sample, and those that all batches share."""
+
+    rows: Mapping[str, Array]
+    shared: Mapping[str, Array]
+    pool: _core.SamplePool
+
+    @classmethod
+    def of(cls, samples: Mapping[str, Array | Shared], batch_size: int) -> Columns:
+        """Check that the samples fit together.
+
+        Raises:
+            UsageError: where they do not.
+        """
+        shared = {
+            k: np.ascontiguousarray(v.array) for k, v in samples.items() if isinstance(v, Shared)
+        }
+        rows = {k: np.ascontiguousarray(v) for k, v in samples.items() if not isinstance(v, Shared)}
+        if not rows:
+            raise UsageError("samples: at least one input must have rows (all are Shared)")
+        lengths = {name: len(array) if array.ndim else 0 for name, array in rows.items()}
+        count = next(iter(lengths.values()))
+        if count == 0 or set(lengths.values()) != {count}:
+            raise UsageError(
+                f"samples: every input needs the same number of rows, one at least: {lengths}"
+            )
+        columns = {k: (v, False) for k, v in rows.items()}
+        columns |= {k: (v, True) for k, v in shared.items()}
+        return cls(rows, shared, _core.SamplePool(columns, count, batch_size))
+
+
+def native_spec(
+    path: str,
+    config: str,
+    samples: Samples,
+    batch_size: int,
+    capacity: int | None,
+    keep: Callable[[list[int | None], list[int], Any], None],
+) -> _core.BackendSpec:
+    """Return how the core makes instances of a shared library.
+
+    Raises:
+        UsageError: where the samples are not arrays of a dtype that the C interface has.
+        BackendError: where the library cannot be used.
+    """
+    pool = None
+    if samples is not None:
+        if not isinstance(samples, Mapping):
+            raise UsageError("a native backend takes samples as {name: array}, not as queries")
+        columns = Columns.of(samples, batch_size)
+        for name, array in (*columns.rows.items(), *columns.shared.items()):
+            if array.dtype.name not in _NATIVE_DTYPES:
+                raise UsageError(f"samples: {name!r} has dtype {array.dtype}: not one of the C API")
+        pool = columns.pool
+    try:
+        return _core.BackendSpec.native(
+            path, config, pool, batch_size, max(batch_size, capacity or 0), keep
+        )
+    except RuntimeError as error:
+        raise BackendError(str(error)) from error
+
+
 def _from_columns(
     samples: Mapping[str, Array | Shared],
     batch_size: int,
@@ -82,18 +149,8 @@ def _from_columns(
     slots: int,
     capacity: int | None,
 ) -> _core.BackendSpec:
-    shared = {k: np.ascontiguousarray(v.array) for k, v in samples.items() if isinstance(v, Shared)}
-    rows = {k: np.ascontiguousarray(v) for k, v in samples.items() if not isinstance(v, Shared)}
-    if not rows:
-        raise UsageError("samples: at least one input must have rows (all are Shared)")
-    lengths = {name: len(array) if array.ndim else 0 for name, array in rows.items()}
-    count = next(iter(lengths.values()))
-    if count == 0 or set(lengths.values()) != {count}:
-        raise UsageError(
-            f"samples: every input needs the same number of rows, one at least: {lengths}"
-        )
-    columns = {k: (v, False) for k, v in rows.items()} | {k: (v, True) for k, v in shared.items()}
-    pool = _core.SamplePool(columns, count, batch_size)
+    columns = Columns.of(samples, batch_size)
+    rows, shared, pool = columns.rows, columns.shared, columns.pool
     if capacity is None and pool.period <= MAX_PREPARED:
         feeds = [_query(rows, shared, pool, k, batch_size) for k in range(pool.period)]
         return _core.BackendSpec.prepared(hooks, feeds, [batch_size] * len(feeds))

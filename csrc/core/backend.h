@@ -66,7 +66,8 @@ class Backend {
 
     // Starts the batch and stamps `entered`; its completion goes to the sink, exactly once. Returns
     // false where it could not be started: see failure().
-    virtual bool submit(const Batch& /*batch*/, Handle /*handle*/, CallStamps& /*stamps*/) noexcept {
+    virtual bool submit(const Batch& /*batch*/, Handle /*handle*/,
+                        CallStamps& /*stamps*/) noexcept {
         return false;
     }
 

@@ -82,7 +82,8 @@ bool DeviceServer::predict(const Batch& batch, CallStamps& stamps) noexcept {
     if (model_.stall) {
         start = window_start_ + model_.stall->delay(start - window_start_);
     }
-    waiter_->wait_until(start + model_.service->draw(seed_, batch.queries.front().query, batch.samples), never_);
+    waiter_->wait_until(
+        start + model_.service->draw(seed_, batch.queries.front().query, batch.samples), never_);
     stamps.completed = clock_.now();
     return true;
 }

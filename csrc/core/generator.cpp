@@ -8,10 +8,10 @@ namespace bytemlperf {
 
 namespace {
 
-constexpr Nanos kStartDelay = 500'000;       // between the gate and the first query
-constexpr Nanos kIdleWait = 20'000'000;      // how long a waiting client sleeps before it looks again
-constexpr Nanos kWatchEvery = 1'000'000;     // how late a timeout may be counted
-constexpr Nanos kGrace = 500'000'000;        // for a call that outlived every deadline to return
+constexpr Nanos kStartDelay = 500'000;    // between the gate and the first query
+constexpr Nanos kIdleWait = 20'000'000;   // how long a waiting client sleeps before it looks again
+constexpr Nanos kWatchEvery = 1'000'000;  // how late a timeout may be counted
+constexpr Nanos kGrace = 500'000'000;     // for a call that outlived every deadline to return
 
 std::uint32_t client_count(const RunSpec& spec) {
     return std::visit([](const auto& pattern) { return pattern.clients; }, spec.pattern);
@@ -48,8 +48,7 @@ Run::Run(RunSpec spec, Clock clock, std::uint32_t instances)
 
 void Run::plan() {
     if (const OpenLoop* pattern = open()) {
-        const PlanSummary plan =
-            summarize_plan(*pattern->process, run_.spec.seed, run_.spec.limit);
+        const PlanSummary plan = summarize_plan(*pattern->process, run_.spec.seed, run_.spec.limit);
         data_.planned = plan.queries;
         data_.plan_hash = plan.hash;
         if (!run_.spec.limit.duration && !pattern->window_is_drain) {
@@ -213,8 +212,10 @@ void Run::open_client(const OpenLoop& pattern, std::uint32_t client) {
     const RunSpec& spec = run_.spec;
     const Nanos start = run_.window_start;
     if (spec.warmup > 0 && !pattern.window_is_drain) {
-        submit_plan({pattern.process->stream(spec.warmup_seed()), {std::nullopt, spec.warmup},
-                     clients_, client},
+        submit_plan({pattern.process->stream(spec.warmup_seed()),
+                     {std::nullopt, spec.warmup},
+                     clients_,
+                     client},
                     start - spec.warmup, client, false, waiter);
     }
     submit_plan({pattern.process->stream(spec.seed), spec.limit, clients_, client}, start, client,

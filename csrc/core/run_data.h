@@ -28,8 +28,8 @@ struct OpenLoop {
     bool window_is_drain = false;
 };
 
-// When a batch closes: at `max_samples`, or `max_delay` after its oldest query was submitted; a batch
-// that closes early is cut to the largest of the `preferred` sizes that it reaches.
+// When a batch closes: at `max_samples`, or `max_delay` after its oldest query was submitted; a
+// batch that closes early is cut to the largest of the `preferred` sizes that it reaches.
 struct Batching {
     std::uint32_t max_samples = 0;  // 0: every query is a batch of its own
     Nanos max_delay = 0;
@@ -42,7 +42,7 @@ struct RunSpec {
     std::variant<ClosedLoop, OpenLoop> pattern;
     Batching batching;
     Nanos timeout = 0;  // of a query, from intended; 0: none
-    PlanLimit limit;  // the first bound reached ends the window
+    PlanLimit limit;    // the first bound reached ends the window
     Nanos warmup = 0;
     std::uint64_t seed = 0;
     std::size_t stamp_bytes = 0;

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "bytemlperf/backend.h"
+
 namespace bytemlperf {
 
 // One input over all samples. The memory belongs to the caller and outlives the pool.
@@ -14,6 +16,8 @@ struct Column {
     const std::byte* data = nullptr;
     std::size_t row_bytes = 0;  // of a shared column: all its bytes
     bool shared = false;        // the same for every batch: has no sample dimension
+    bytemlperf_dtype dtype = BYTEMLPERF_UINT8;
+    std::vector<std::int64_t> shape;  // of one sample; of a shared column: its own
 };
 
 // Query k takes rows (k * batch + i) mod rows, i = 0 .. batch - 1.

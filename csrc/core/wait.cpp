@@ -53,7 +53,9 @@ void futex_wake(const std::atomic<std::uint32_t>& word, int threads) noexcept {
     syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, threads, nullptr, nullptr, 0);
 }
 
-void set_timer_slack() noexcept { prctl(PR_SET_TIMERSLACK, 1UL, 0, 0, 0); }
+void set_timer_slack() noexcept {
+    prctl(PR_SET_TIMERSLACK, 1UL, 0, 0, 0);
+}
 
 unsigned available_cores() noexcept {
     cpu_set_t set;

@@ -64,10 +64,9 @@ Nanos Worker::answer(const Submission& s) {
         recorder_.batch();
         const Nanos window_start = run_.window_start.load(std::memory_order_relaxed);
         if (ok) {
-            recorder_.complete(s.query, s.client,
-                               {s.intended, s.submitted, ready, call.entered, call.completed},
-                               samples, window_start,
-                               run_.window_end.load(std::memory_order_relaxed));
+            recorder_.complete(
+                s.query, s.client, {s.intended, s.submitted, ready, call.entered, call.completed},
+                samples, window_start, run_.window_end.load(std::memory_order_relaxed));
         } else {
             const Failure failure = backend_->failure();
             recorder_.fail(failure.kind, failure.message, call.completed, window_start);
@@ -215,8 +214,8 @@ void Worker::start(InFlight& flight, const Batch& batch) {
     }
     const bool ok = backend_->submit(batch, handle, call);
     flight.entered = call.entered;
-    // A batch that could not be started gets no reply; one that was answered all the same is settled
-    // by its answer.
+    // A batch that could not be started gets no reply; one that was answered all the same is
+    // settled by its answer.
     if (!ok && completions_->give_up(handle)) {
         settle(flight, run_.clock.now(), backend_->failure());
     }

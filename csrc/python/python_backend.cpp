@@ -16,7 +16,9 @@ bool is_plain(PyObject* object) noexcept {
     return object == Py_None || PyFloat_CheckExact(object) || PyLong_CheckExact(object);
 }
 
-bool on_host(PyObject* outputs) noexcept { return is_plain(outputs) || check_on_host(outputs); }
+bool on_host(PyObject* outputs) noexcept {
+    return is_plain(outputs) || check_on_host(outputs);
+}
 
 std::string innermost_line(const py::error_already_set& error) {
     py::object frame = error.trace();
@@ -32,7 +34,9 @@ Failure describe(const py::error_already_set& error) {
 }
 
 // Takes the Python error that is set.
-Failure take_error() { return describe(py::error_already_set()); }
+Failure take_error() {
+    return describe(py::error_already_set());
+}
 
 }  // namespace
 

@@ -30,7 +30,7 @@ struct StagedFeeds {
     std::shared_ptr<const SamplePool> pool;
     // (slot, samples) -> the mapping that the callable receives; each is made once.
     py::object view;
-    std::vector<std::vector<std::byte*>> slots;  // memory by slot and column; nullptr: shared
+    std::vector<std::vector<std::byte*>> slots;     // memory by slot and column; nullptr: shared
     std::vector<std::vector<py::object>> mappings;  // by slot and samples
 };
 

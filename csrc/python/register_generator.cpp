@@ -6,6 +6,7 @@
 
 #include "core/device.h"
 #include "core/generator.h"
+#include "core/plugin.h"
 #include "core/virtual_run.h"
 #include "python/python_backend.h"
 #include "python/register.h"
@@ -69,6 +70,16 @@ BackendSpec staged_backend(const PythonHooks& hooks, std::shared_ptr<const Sampl
     }};
 }
 
+// numpy's name of a dtype that the C interface has.
+const std::map<std::string, bytemlperf_dtype>& native_dtypes() {
+    static const std::map<std::string, bytemlperf_dtype> names{
+        {"bool", BYTEMLPERF_BOOL},       {"uint8", BYTEMLPERF_UINT8},
+        {"int8", BYTEMLPERF_INT8},       {"int32", BYTEMLPERF_INT32},
+        {"int64", BYTEMLPERF_INT64},     {"float16", BYTEMLPERF_FLOAT16},
+        {"float32", BYTEMLPERF_FLOAT32}, {"float64", BYTEMLPERF_FLOAT64}};
+    return names;
+}
+
 std::shared_ptr<SamplePool> make_pool(
     const std::map<std::string, std::pair<py::array, bool>>& arrays, std::uint64_t rows,
     std::uint32_t batch) {
@@ -76,10 +87,55 @@ std::shared_ptr<SamplePool> make_pool(
     for (const auto& [name, entry] : arrays) {
         const auto& [array, shared] = entry;
         const auto bytes = static_cast<std::size_t>(array.nbytes());
-        columns.push_back({name, static_cast<const std::byte*>(array.data()),
-                           shared ? bytes : bytes / rows, shared});
+        Column column{name,
+                      static_cast<const std::byte*>(array.data()),
+                      shared ? bytes : bytes / rows,
+                      shared,
+                      BYTEMLPERF_UINT8,
+                      {}};
+        const auto dtype = native_dtypes().find(std::string(py::str(array.dtype().attr("name"))));
+        if (dtype != native_dtypes().end()) column.dtype = dtype->second;
+        column.shape.assign(array.shape() + (shared ? 0 : 1), array.shape() + array.ndim());
+        columns.push_back(std::move(column));
     }
     return std::make_shared<SamplePool>(std::move(columns), rows, batch);
+}
+
+py::dict to_arrays(const bytemlperf_outputs& outputs) {
+    py::dict result;
+    for (std::uint32_t i = 0; i < outputs.count; ++i) {
+        const bytemlperf_tensor& tensor = outputs.tensors[i];
+        for (const auto& [name, dtype] : native_dtypes()) {
+            if (dtype != tensor.dtype) continue;
+            const std::vector<py::ssize_t> shape(tensor.shape, tensor.shape + tensor.rank);
+            result[tensor.name] = py::array(py::dtype(name), shape, tensor.data);  // a copy
+        }
+    }
+    return result;
+}
+
+// `pool` may be None. `keep` as in PythonHooks; it is the only Python in a native backend.
+BackendSpec native_backend(const std::string& path, const std::string& config,
+                           std::shared_ptr<const SamplePool> pool, std::uint32_t batch,
+                           std::uint32_t capacity, const py::object& keep) {
+    auto library = std::make_shared<const PluginLibrary>(path);
+    PluginOptions options{config, std::move(pool), batch, capacity, {}};
+    auto keeper = std::shared_ptr<py::object>(new py::object(keep), [](py::object* held) {
+        const py::gil_scoped_acquire gil;
+        delete held;
+    });
+    options.keep = [keeper](const std::vector<Submission>& queries, std::uint32_t samples,
+                            const bytemlperf_outputs& outputs) {
+        const py::gil_scoped_acquire gil;
+        py::list numbers;
+        for (const Submission& s : queries) {
+            numbers.append(s.counted ? py::object(py::int_(s.query)) : py::object(py::none()));
+        }
+        (*keeper)(numbers, std::vector<std::uint32_t>(queries.size(), samples), to_arrays(outputs));
+    };
+    return {[library, options](Clock clock) -> std::unique_ptr<Backend> {
+        return std::make_unique<PluginBackend>(clock, library, options);
+    }};
 }
 
 RunSpec make_spec(const py::object& pattern, std::optional<std::uint64_t> queries,
@@ -165,6 +221,8 @@ void register_generator(py::module_& m) {
                     py::arg("spin"))
         .def_static("prepared", &prepared_backend, py::arg("hooks"), py::arg("feeds"),
                     py::arg("samples"))
+        .def_static("native", &native_backend, py::arg("path"), py::arg("config"), py::arg("pool"),
+                    py::arg("batch"), py::arg("capacity"), py::arg("keep"))
         .def_static("staged", &staged_backend, py::arg("hooks"), py::arg("pool"),
                     py::arg("make_slots"), py::arg("capacity"));
 
