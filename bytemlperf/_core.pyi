@@ -7,7 +7,7 @@ import enum
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['ArrivalProcess', 'BackendSpec', 'Batching', 'Clock', 'ClosedLoop', 'Completion', 'ConstantArrivals', 'DeterministicService', 'DeviceModel', 'ExponentialService', 'Generator', 'Histogram', 'Interval', 'Live', 'LognormalService', 'OfflineArrivals', 'OpenLoop', 'Phase', 'PoissonArrivals', 'PythonHooks', 'Run', 'RunData', 'RunSpec', 'SamplePool', 'ServiceTime', 'TableService', 'available_cores', 'run_virtual']
+__all__: list[str] = ['ArrivalProcess', 'BackendSpec', 'Batching', 'Clock', 'ClosedLoop', 'Completion', 'ConstantArrivals', 'DeterministicService', 'DeviceModel', 'ExponentialService', 'Generator', 'Histogram', 'Interval', 'Live', 'LognormalService', 'OfflineArrivals', 'OpenLoop', 'Phase', 'PoissonArrivals', 'PythonHooks', 'Run', 'RunData', 'RunSpec', 'SamplePool', 'ServiceTime', 'TableService', 'ThreadUsage', 'available_cores', 'run_virtual']
 class ArrivalProcess:
     """
     When queries are due: the same offsets for the same seed.
@@ -89,12 +89,38 @@ class Histogram:
     @property
     def sum_squares(self) -> float:
         ...
+class ThreadUsage:
+    """
+    What one thread of a run cost; times in ns.
+    """
+    @property
+    def client(self) -> bool:
+        ...
+    @property
+    def cpu(self) -> int:
+        ...
+    @property
+    def index(self) -> int:
+        ...
+    @property
+    def involuntary_switches(self) -> int:
+        ...
+    @property
+    def voluntary_switches(self) -> int:
+        ...
+    @property
+    def wall(self) -> int:
+        ...
 class RunData:
     """
     What a run leaves; times in ns.
     """
     def histogram(self, interval: Interval) -> Histogram:
         ...
+    def latency_windows(self) -> list:
+        """
+        Latencies of each window in which there were any: (highest ns, count) arrays.
+        """
     def stamps(self) -> numpy.ndarray:
         ...
     def timeline(self) -> list:
@@ -142,6 +168,9 @@ class RunData:
         ...
     @property
     def stamps_complete(self) -> bool:
+        ...
+    @property
+    def threads(self) -> list[ThreadUsage]:
         ...
     @property
     def timeline_bin_ns(self) -> int:
@@ -217,7 +246,7 @@ class BackendSpec:
     def device(model: DeviceModel, batch: typing.SupportsInt | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, spin: bool) -> BackendSpec:
         ...
     @staticmethod
-    def native(path: str, config: str, pool: SamplePool, batch: typing.SupportsInt | typing.SupportsIndex, capacity: typing.SupportsInt | typing.SupportsIndex, keep: typing.Any) -> BackendSpec:
+    def native(path: str, config: str, pool: SamplePool | None, batch: typing.SupportsInt | typing.SupportsIndex, capacity: typing.SupportsInt | typing.SupportsIndex, keep: typing.Any) -> BackendSpec:
         ...
     @staticmethod
     def null(batch: typing.SupportsInt | typing.SupportsIndex) -> BackendSpec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
@@ -12,7 +12,7 @@ import numpy as np
 
 from bytemlperf import _core
 from bytemlperf.backend import Array
-from bytemlperf.stats import quantile_interval, quantile_rank
+from bytemlperf.stats import quantile_interval, quantile_rank, windowed_interval
 
 _REPORTED = (0.5, 0.9, 0.95, 0.99, 0.999)
 _CONFIDENCE = 0.95
@@ -32,6 +32,8 @@ class Distribution:
         sum_squares: sum of their squares, ns**2.
         series: returns the values in seconds in the order of intended time, or None where raw
             stamps are incomplete.
+        windows: returns the bucket counts of each window of time, where they were kept: what
+            intervals come from when raw stamps are incomplete.
         stored: intervals of a result that was read from a file, by quantile: (interval, reason).
     """
 
@@ -43,12 +45,20 @@ class Distribution:
     total_ns: int
     sum_squares: float
     series: Callable[[], Array | None] = field(repr=False, compare=False, default=lambda: None)
+    windows: Callable[[], Sequence[tuple[Array, Array]]] = field(
+        repr=False, compare=False, default=tuple
+    )
     stored: dict[float, tuple[Interval | None, str]] = field(
         repr=False, compare=False, default_factory=dict
     )
 
     @classmethod
-    def from_core(cls, histogram: _core.Histogram, series: Callable[[], Array | None]) -> Self:
+    def from_core(
+        cls,
+        histogram: _core.Histogram,
+        series: Callable[[], Array | None],
+        windows: Callable[[], Sequence[tuple[Array, Array]]] = tuple,
+    ) -> Self:
         lowest, highest, counts = histogram.buckets()
         return cls(
             lowest,
@@ -59,6 +69,7 @@ class Distribution:
             histogram.sum,
             histogram.sum_squares,
             series,
+            windows,
         )
 
     @cached_property
@@ -139,9 +150,12 @@ class Distribution:
         if confidence == _CONFIDENCE and q in self.stored:
             return self.stored[q]
         values = self.series()
-        if values is None:
-            return None, "raw stamps were not kept for every query (see 'stamps')"
-        found = quantile_interval(values, q, confidence)
+        if values is not None:
+            found = quantile_interval(values, q, confidence)
+        elif windows := self.windows():
+            found = windowed_interval(windows, self.highest, self.counts, q, confidence)
+        else:
+            found = None, "raw stamps were not kept for every query (see 'stamps')"
         if confidence == _CONFIDENCE:
             self.stored[q] = found
         return found

@@ -131,7 +131,8 @@ class LoadGenerator:
             p99_within: run until the 95 % interval of p99 lies within this share of it (0.05),
                 between ``min_duration`` and ``max_duration`` (default 60 s).
             keep_outputs: keep a copy of each query's outputs in ``Result.outputs``.
-            stamps: bytes for raw stamps; without them there are no intervals.
+            stamps: bytes for raw stamps. A run that outgrows them goes on with histograms of 64
+                to 128 windows of time, from which intervals of the latency still come.
             progress: called about four times a second.
 
         Raises:
@@ -316,6 +317,16 @@ class LoadGenerator:
             "clock_drift_ppm": round(data.clock_drift_ppm, 3),
             "cores": _core.available_cores(),
             "spinning": data.spinning,
+            "threads": [
+                {
+                    "role": "client" if thread.client else "instance",
+                    "index": thread.index,
+                    "cpu_share": round(thread.cpu / max(1, thread.wall), 4),
+                    "voluntary_switches": thread.voluntary_switches,
+                    "involuntary_switches": thread.involuntary_switches,
+                }
+                for thread in data.threads
+            ],
             "python": sys.version.split()[0],
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }

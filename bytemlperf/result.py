@@ -158,7 +158,9 @@ def distributions(data: _core.RunData, stamps: Array | None) -> dict[str, Distri
     """Return the five intervals of a run by name."""
     return {
         name: Distribution.from_core(
-            data.histogram(_core.Interval[name]), partial(interval_series, stamps, name)
+            data.histogram(_core.Interval[name]),
+            partial(interval_series, stamps, name),
+            data.latency_windows if name == "latency" else tuple,
         )
         for name in INTERVALS
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from bytemlperf.backend import Array
 _SOKAL = 5.0
 # Longer series are averaged in blocks first; the blocks' own correlation is then what is left.
 _LONGEST_SERIES = 1 << 20
+_FEWEST_WINDOWS = 32
 
 
 def effective_sample_size(indicator: Array) -> float:
@@ -84,15 +86,62 @@ def quantile_interval(
     whole = max(1, math.floor(n_eff))
     low, high = binomial_ranks(whole, q, confidence)
     if low < 1 or high > whole:
-        need = _samples_needed(q, confidence)
-        return None, (
-            f"{n} queries are worth {whole} independent ones; "
-            f"a {confidence:.0%} interval of p{100 * q:g} needs {need}"
-        )
+        return None, _too_few(n, whole, q, confidence)
     scale = n / whole
     first = min(n, max(1, math.floor(low * scale)))
     last = min(n, max(1, math.ceil(high * scale)))
     return (float(ordered[first - 1]), float(ordered[last - 1])), ""
+
+
+def windowed_interval(
+    windows: Sequence[tuple[Array, Array]],
+    highest: Array,
+    counts: Array,
+    q: float,
+    confidence: float,
+) -> tuple[tuple[float, float] | None, str]:
+    """The same interval where only histograms of windows of time were kept.
+
+    n_eff = p(1-p) / Var(p), where p is the share above the quantile and its variance comes from the
+    spread of that share between windows, N the queries of all and W the windows:
+    ``Var(p) = W/(W-1) sum((n_w (p_w - p) / N)**2)`` (batch means; windows are longer than the
+    correlation between queries).
+
+    Args:
+        windows: (highest value of a bucket in ns, ascending; its count) of each window.
+        highest, counts: the same of all windows together.
+        q: in (0, 1).
+        confidence: two-sided, e.g. 0.95.
+
+    Returns:
+        ``((low, high), "")`` in seconds, or ``(None, reason)`` where the data cannot say.
+    """
+    if len(windows) < _FEWEST_WINDOWS:
+        return None, f"the run was too short for {_FEWEST_WINDOWS} windows and kept no raw stamps"
+    cumulative = np.cumsum(counts)
+    total = int(cumulative[-1])
+
+    def at_rank(rank: int) -> int:
+        return int(highest[np.searchsorted(cumulative, max(1, min(total, rank)))])
+
+    estimate = at_rank(quantile_rank(total, q))
+    sizes = np.array([float(n.sum()) for _, n in windows])
+    above = np.array([float(n[values > estimate].sum()) for values, n in windows])
+    p = above.sum() / total
+    if p == 0.0:
+        return None, f"nothing lies above p{100 * q:g} in its bucket"
+    spread = (above - p * sizes) / total
+    variance = len(windows) / (len(windows) - 1) * float(np.sum(spread * spread))
+    n_eff = min(total, p * (1 - p) / variance) if variance > 0 else total
+    whole = max(1, math.floor(n_eff))
+    low, high = binomial_ranks(whole, q, confidence)
+    if low < 1 or high > whole:
+        return None, _too_few(total, whole, q, confidence)
+    scale = total / whole
+    return (
+        at_rank(math.floor(low * scale)) * 1e-9,
+        at_rank(math.ceil(high * scale)) * 1e-9,
+    ), ""
 
 
 def binomial_ranks(n: int, q: float, confidence: float) -> tuple[int, int]:
@@ -111,6 +160,14 @@ def binomial_ranks(n: int, q: float, confidence: float) -> tuple[int, int]:
         return k
 
     return ppf(tail), ppf(1.0 - tail) + 1
+
+
+def _too_few(n: int, worth: int, q: float, confidence: float) -> str:
+    need = _samples_needed(q, confidence)
+    return (
+        f"{n} queries are worth {worth} independent ones; "
+        f"a {confidence:.0%} interval of p{100 * q:g} needs {need}"
+    )
 
 
 def _samples_needed(q: float, confidence: float) -> int:

@@ -78,7 +78,7 @@ def test_shared_inputs_and_other_dtypes_arrive_as_they_are(doubler: Path) -> Non
 
 def test_what_a_native_backend_cannot_take_is_refused(doubler: Path, tmp_path: Path) -> None:
     for samples in ([{"x": X}], {"x": X.astype(complex)}):
-        with pytest.raises(bmp.UsageError, match="samples|native"):
+        with pytest.raises(bmp.UsageError, match=r"samples|native"):
             bmp.LoadGenerator(bmp.NativeBackend(doubler), samples).run(bmp.ClosedLoop(), queries=1)
     with pytest.raises(bmp.BackendError, match="create failed: the configuration asks to refuse"):
         bmp.LoadGenerator(bmp.NativeBackend(doubler, {"refuse": True})).run(

@@ -109,7 +109,30 @@ def test_an_interval_that_cannot_be_given_says_why() -> None:
     with bmp.LoadGenerator(device, clock="virtual") as gen:
         few = gen.run(bmp.Poisson(100.0), queries=100)
         without_stamps = gen.run(bmp.Poisson(100.0), queries=1000, stamps=0)
+        short = gen.run(bmp.Poisson(1e5), queries=10, stamps=0)
     assert few.latency.interval(0.99) is None
     assert "needs 368" in few.latency.interval_reason(0.99)
-    assert without_stamps.latency.interval(0.5) is None
-    assert "stamps" in without_stamps.latency.interval_reason(0.5)
+    assert without_stamps.service_time.interval(0.5) is None
+    assert "stamps" in without_stamps.service_time.interval_reason(0.5)
+    assert short.latency.interval(0.5) is None
+    assert "too short" in short.latency.interval_reason(0.5)
+
+
+def test_windows_cover_as_stamps_do() -> None:
+    """M/M/1 at rho 0.5, long against its correlation: with and without stamps."""
+    true = -2e-3 * math.log(0.01)
+    covered = 0
+    widths = []
+    for seed in range(40):
+        device = bmp.SimulatedDevice(bmp.Exponential(1e-3))
+        with bmp.LoadGenerator(device, clock="virtual") as gen:
+            load = bmp.Poisson(500.0)
+            full = gen.run(load, queries=100_000, warmup=100.0, seed=seed)
+            windowed = gen.run(load, queries=100_000, warmup=100.0, seed=seed, stamps=0)
+        exact, interval = full.latency.interval(0.99), windowed.latency.interval(0.99)
+        assert exact is not None
+        assert interval is not None
+        covered += interval[0] <= true <= interval[1]
+        widths.append((interval[1] - interval[0]) / (exact[1] - exact[0]))
+    assert covered >= 35  # 95 % nominal
+    assert 0.8 < float(np.median(widths)) < 1.25

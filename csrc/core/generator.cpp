@@ -1,5 +1,7 @@
 #include "core/generator.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <chrono>
 #include <utility>
@@ -15,6 +17,14 @@ constexpr Nanos kGrace = 500'000'000;     // for a call that outlived every dead
 
 std::uint32_t client_count(const RunSpec& spec) {
     return std::visit([](const auto& pattern) { return pattern.clients; }, spec.pattern);
+}
+
+// Of the calling thread, since it began.
+ThreadUsage usage_now(bool client, std::uint32_t index) {
+    rusage usage{};
+    getrusage(RUSAGE_THREAD, &usage);
+    return {client,          index,           thread_cpu_time(), read_clock(CLOCK_MONOTONIC),
+            usage.ru_nvcsw, usage.ru_nivcsw};
 }
 
 // A client can be its own instance where nothing has to happen beside the call: no batching, no
@@ -88,6 +98,7 @@ void Run::work(std::uint32_t index, Backend& backend) {
         if (!error_) error_ = std::current_exception();
     }
     if (pass_gate()) {
+        const ThreadUsage before = usage_now(direct_, index);
         Worker& worker = *workers_[index];
         worker.begin(backend);
         if (direct_) {
@@ -95,6 +106,7 @@ void Run::work(std::uint32_t index, Backend& backend) {
         } else {
             worker.serve();
         }
+        note_usage(before);
     }
     leave(index);
 }
@@ -102,11 +114,13 @@ void Run::work(std::uint32_t index, Backend& backend) {
 // The thread of a client that is not an instance.
 void Run::client(std::uint32_t index) {
     if (pass_gate()) {
+        const ThreadUsage before = usage_now(true, index);
         if (const OpenLoop* pattern = open()) {
             open_client(*pattern, index);
         } else {
             closed_client(index);
         }
+        note_usage(before);
     }
     if (clients_left_.fetch_sub(1) == 1) run_.queue.close();
     leave();
@@ -129,6 +143,16 @@ bool Run::pass_gate() {
         changed_.wait(lock, [this] { return gate_open_; });
     }
     return error_ == nullptr && !stopped();
+}
+
+void Run::note_usage(const ThreadUsage& before) {
+    ThreadUsage usage = usage_now(before.client, before.index);
+    usage.cpu -= before.cpu;
+    usage.wall -= before.wall;
+    usage.voluntary_switches -= before.voluntary_switches;
+    usage.involuntary_switches -= before.involuntary_switches;
+    const std::lock_guard lock(mutex_);
+    usage_.push_back(usage);
 }
 
 void Run::leave() {
@@ -305,6 +329,10 @@ RunData Run::finish() {
         data_.late += worker->late();
         data_.repeated += worker->repeated();
         data_.abandoned += watchdog_ != nullptr && worker->stuck() ? 1 : 0;
+    }
+    {
+        const std::lock_guard lock(mutex_);
+        data_.threads = usage_;
     }
     data_.spinning = run_.spin;
     data_.clock_drift_ppm = run_.clock.drift_ppm();

@@ -49,6 +49,7 @@ class Run : public std::enable_shared_from_this<Run> {
 
     void plan();
     bool pass_gate();
+    void note_usage(const ThreadUsage& before);
     void leave();
     void leave(std::uint32_t worker);
     void work(std::uint32_t index, Backend& backend);
@@ -80,6 +81,7 @@ class Run : public std::enable_shared_from_this<Run> {
     bool gate_open_ = false;
     std::exception_ptr error_;
     std::vector<bool> worker_left_;
+    std::vector<ThreadUsage> usage_;
     std::vector<std::thread> threads_;  // clients and the watchdog
 };
 

@@ -39,16 +39,19 @@ class Histogram {
         return lowest_in(bucket) + static_cast<Nanos>((std::uint64_t{1} << shift_of(bucket)) - 1);
     }
 
-    // Negative values cannot come from ordered stamps of one clock; they count as 0.
-    void record(Nanos value) noexcept {
+    // Negative values cannot come from ordered stamps of one clock; they count as 0. Returns the
+    // bucket.
+    std::size_t record(Nanos value) noexcept {
         if (value < 0) value = 0;
-        bump(counts_[bucket_of(value)], 1);
+        const std::size_t bucket = bucket_of(value);
+        bump(counts_[bucket], 1);
         bump(count_, 1);
         bump(sum_, value);
         const auto v = static_cast<double>(value);
         sum_squares_.store(sum_squares_.load(kRelaxed) + v * v, kRelaxed);
         if (value < min_.load(kRelaxed)) min_.store(value, kRelaxed);
         if (value > max_.load(kRelaxed)) max_.store(value, kRelaxed);
+        return bucket;
     }
 
     void merge(const Histogram& other) noexcept {

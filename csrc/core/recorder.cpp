@@ -11,16 +11,35 @@ void add(Timeline::Bin& into, const Timeline::Bin& from) {
     into.errors += from.errors;
     into.latency_sum += from.latency_sum;
     into.latency_max = std::max(into.latency_max, from.latency_max);
+    into.latencies.merge(from.latencies);
 }
 
 }  // namespace
 
+void WindowCounts::merge(const WindowCounts& other) {
+    for (std::size_t i = other.low_; i <= other.high_ && other.counts_; ++i) {
+        if (const std::uint64_t n = other.counts_[i]) {
+            add(i);
+            counts_[i] += n - 1;
+        }
+    }
+}
+
+std::vector<std::pair<std::size_t, std::uint64_t>> WindowCounts::buckets() const {
+    std::vector<std::pair<std::size_t, std::uint64_t>> result;
+    for (std::size_t i = low_; i <= high_ && counts_; ++i) {
+        if (counts_[i] != 0) result.emplace_back(i, counts_[i]);
+    }
+    return result;
+}
+
 void Timeline::halve() noexcept {
     for (std::size_t i = 0; i < kBins / 2; ++i) {
-        bins_[i] = bins_[2 * i];
-        add(bins_[i], bins_[2 * i + 1]);
+        Bin merged = std::move(bins_[2 * i]);
+        add(merged, bins_[2 * i + 1]);
+        bins_[i] = std::move(merged);
     }
-    std::fill(bins_.begin() + kBins / 2, bins_.end(), Bin{});
+    for (std::size_t i = kBins / 2; i < kBins; ++i) bins_[i] = Bin{};
     ++shift_;
 }
 

@@ -5,9 +5,11 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/clock.h"
@@ -36,7 +38,30 @@ struct StampRecord {
     Stamps stamps;
 };
 
-// Completions by time: 128 bins whose width doubles, by merging pairs, when the run outgrows them.
+// The latencies of one window as bare bucket counts, allocated when the first one comes.
+class WindowCounts {
+  public:
+    void add(std::size_t bucket) {
+        if (!counts_) counts_.reset(static_cast<std::uint64_t*>(std::calloc(Histogram::kBuckets, 8)));
+        ++counts_.get()[bucket];
+        if (bucket < low_) low_ = bucket;
+        if (bucket > high_) high_ = bucket;
+    }
+    void merge(const WindowCounts& other);
+    [[nodiscard]] std::vector<std::pair<std::size_t, std::uint64_t>> buckets() const;
+
+  private:
+    struct Free {
+        void operator()(std::uint64_t* counts) const noexcept { std::free(counts); }
+    };
+    // Zero pages of the kernel: only those that are counted into become resident.
+    std::unique_ptr<std::uint64_t[], Free> counts_;
+    std::size_t low_ = Histogram::kBuckets;  // the range that merging has to walk
+    std::size_t high_ = 0;
+};
+
+// Completions by time: 128 windows whose width doubles, by merging pairs, when the run outgrows them.
+// Their latencies are what intervals are computed from where raw stamps no longer fit.
 class Timeline {
   public:
     struct Bin {
@@ -44,14 +69,17 @@ class Timeline {
         std::uint64_t errors = 0;
         Nanos latency_sum = 0;
         Nanos latency_max = 0;
+        WindowCounts latencies;
     };
     static constexpr std::size_t kBins = 128;
 
-    void complete(Nanos since_start, Nanos latency) noexcept {
+    // `bucket` is the latency's in a Histogram.
+    void complete(Nanos since_start, Nanos latency, std::size_t bucket) noexcept {
         Bin& bin = at(since_start);
         ++bin.queries;
         bin.latency_sum += latency;
         if (latency > bin.latency_max) bin.latency_max = latency;
+        bin.latencies.add(bucket);
     }
     void error(Nanos since_start) noexcept { ++at(since_start).errors; }
     void merge(const Timeline& other);
@@ -86,12 +114,12 @@ class Recorder {
     void complete(std::uint64_t query, std::uint32_t client, const Stamps& s, std::uint32_t samples,
                   Nanos window_start, Nanos window_end) noexcept {
         const Nanos latency = s.completed - s.intended;
-        of(Interval::kLatency).record(latency);
+        const std::size_t bucket = of(Interval::kLatency).record(latency);
         of(Interval::kServiceTime).record(s.completed - s.entered);
         of(Interval::kScheduleLag).record(s.submitted - s.intended);
         of(Interval::kQueueWait).record(s.ready - s.submitted);
         of(Interval::kGilWait).record(s.entered - s.ready);
-        timeline_.complete(s.completed - window_start, latency);
+        timeline_.complete(s.completed - window_start, latency, bucket);
         if (s.completed <= window_end) {
             ++queries_in_window_;
             samples_in_window_ += samples;

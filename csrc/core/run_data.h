@@ -54,6 +54,16 @@ struct RunSpec {
     [[nodiscard]] std::uint64_t warmup_seed() const noexcept { return seed ^ 0x5741524DU; }
 };
 
+// What one thread of a run cost.
+struct ThreadUsage {
+    bool client = false;  // a client's own thread; else an instance's
+    std::uint32_t index = 0;
+    Nanos cpu = 0;
+    Nanos wall = 0;
+    std::int64_t voluntary_switches = 0;
+    std::int64_t involuntary_switches = 0;  // it was preempted
+};
+
 enum class Phase : std::uint8_t { kLoad, kWarmup, kMeasure, kDrain, kDone };
 
 struct Live {
@@ -74,6 +84,7 @@ struct RunData {
     std::uint64_t plan_hash = 0;  // 0 in closed loop, which has no plan
     Nanos window_start = 0;
     Nanos window_end = 0;
+    std::vector<ThreadUsage> threads;
     bool spinning = false;
     std::uint64_t late = 0;       // replies that came after their query had timed out
     std::uint64_t repeated = 0;   // second completions of a batch

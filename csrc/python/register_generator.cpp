@@ -116,10 +116,10 @@ py::dict to_arrays(const bytemlperf_outputs& outputs) {
 
 // `pool` may be None. `keep` as in PythonHooks; it is the only Python in a native backend.
 BackendSpec native_backend(const std::string& path, const std::string& config,
-                           std::shared_ptr<const SamplePool> pool, std::uint32_t batch,
-                           std::uint32_t capacity, const py::object& keep) {
+                           std::optional<std::shared_ptr<const SamplePool>> pool,
+                           std::uint32_t batch, std::uint32_t capacity, const py::object& keep) {
     auto library = std::make_shared<const PluginLibrary>(path);
-    PluginOptions options{config, std::move(pool), batch, capacity, {}};
+    PluginOptions options{config, pool.value_or(nullptr), batch, capacity, {}};
     auto keeper = std::shared_ptr<py::object>(new py::object(keep), [](py::object* held) {
         const py::gil_scoped_acquire gil;
         delete held;

@@ -53,6 +53,25 @@ std::unique_ptr<Histogram> histogram_of(const py::array_t<Nanos, py::array::c_st
     return histogram;
 }
 
+py::list latency_windows(const RunData& data) {
+    const Timeline timeline = data.timeline();
+    py::list result;
+    for (const Timeline::Bin& bin : timeline.bins()) {
+        const auto buckets = bin.latencies.buckets();
+        if (buckets.empty()) continue;
+        const auto n = static_cast<py::ssize_t>(buckets.size());
+        py::array_t<Nanos> highest(n);
+        py::array_t<std::uint64_t> count(n);
+        for (py::ssize_t i = 0; i < n; ++i) {
+            const auto [bucket, seen] = buckets[static_cast<std::size_t>(i)];
+            highest.mutable_at(i) = Histogram::highest_in(bucket);
+            count.mutable_at(i) = seen;
+        }
+        result.append(py::make_tuple(highest, count));
+    }
+    return result;
+}
+
 py::list timeline_bins(const RunData& data) {
     const Timeline timeline = data.timeline();
     py::list result;
@@ -94,9 +113,20 @@ void register_results(py::module_& m) {
         .def("merge", &Histogram::merge, py::arg("other"))
         .def("buckets", &bucket_arrays, "(lowest ns, highest ns, count) of the non-empty buckets.");
 
+    py::class_<ThreadUsage>(m, "ThreadUsage", "What one thread of a run cost; times in ns.")
+        .def_readonly("client", &ThreadUsage::client)
+        .def_readonly("index", &ThreadUsage::index)
+        .def_readonly("cpu", &ThreadUsage::cpu)
+        .def_readonly("wall", &ThreadUsage::wall)
+        .def_readonly("voluntary_switches", &ThreadUsage::voluntary_switches)
+        .def_readonly("involuntary_switches", &ThreadUsage::involuntary_switches);
+
     py::class_<RunData>(m, "RunData", "What a run leaves; times in ns.")
         .def("histogram", &RunData::merged, py::arg("interval"))
         .def("stamps", [](const RunData& data) { return copy_stamps(data.recorders); })
+        .def("latency_windows", &latency_windows,
+             "Latencies of each window in which there were any: (highest ns, count) arrays.")
+        .def_readonly("threads", &RunData::threads)
         .def("timeline", &timeline_bins, "(queries, errors, latency sum, latency max) a bin")
         .def_property_readonly("timeline_bin_ns",
                                [](const RunData& data) { return data.timeline().bin_width(); })

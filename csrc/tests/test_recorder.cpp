@@ -44,8 +44,8 @@ void stamps_stop_at_their_budget() {
 void a_timeline_keeps_every_query_as_it_widens() {
     Timeline fine;
     Timeline coarse;
-    for (Nanos t = 0; t < kSecond; t += 1'000'000) fine.complete(t, 10);
-    for (Nanos t = 0; t < 100 * kSecond; t += 100'000'000) coarse.complete(t, 20);
+    for (Nanos t = 0; t < kSecond; t += 1'000'000) fine.complete(t, 10, 10);
+    for (Nanos t = 0; t < 100 * kSecond; t += 100'000'000) coarse.complete(t, 20, 20);
     fine.merge(coarse);
     std::uint64_t queries = 0;
     Nanos latencies = 0;
@@ -56,6 +56,15 @@ void a_timeline_keeps_every_query_as_it_widens() {
     CHECK(queries == 2000 && latencies == 1000 * 10 + 1000 * 20);
     CHECK(fine.bin_width() == coarse.bin_width());
     CHECK(fine.bins()[0].latency_max == 20);
+    std::uint64_t tens = 0;
+    std::uint64_t twenties = 0;
+    for (const auto& bin : fine.bins()) {
+        for (const auto& [bucket, count] : bin.latencies.buckets()) {
+            (bucket == 10 ? tens : twenties) += count;
+            CHECK(bucket == 10 || bucket == 20);
+        }
+    }
+    CHECK(tens == 1000 && twenties == 1000);
 }
 
 void errors_are_counted_by_class_with_the_first_message() {
