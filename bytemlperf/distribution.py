@@ -167,6 +167,12 @@ class Distribution:
             for low, high, count in zip(self.lowest, self.highest, self.counts, strict=True)
         ]
 
+    def to_hdr(self) -> bytes:
+        """Return the histogram in HdrHistogram's compressed V2 encoding, base64; values in ns."""
+        from bytemlperf.hdr import encode
+
+        return encode(self.lowest, self.counts, self.max_ns)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, complete: :meth:`from_dict` gives the same distribution again."""
         return {

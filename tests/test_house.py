@@ -26,6 +26,7 @@ ORDER = (
     "jsonc",
     "backend",
     "stats",
+    "hdr",
     "distribution",
     "result",
     "patterns",

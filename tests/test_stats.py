@@ -47,6 +47,23 @@ def test_a_distribution_survives_its_dictionary(values: list[int]) -> None:
     assert again.to_dict() == distribution.to_dict()
 
 
+@given(times)
+def test_hdrhistogram_reads_the_export_into_the_same_buckets(values: list[int]) -> None:
+    hdrh = pytest.importorskip("hdrh.histogram")
+    distribution = of(values)
+    read = hdrh.HdrHistogram.decode(distribution.to_hdr())
+    assert read.get_total_count() == len(values)
+    for low, high, count in distribution.buckets():
+        for value in (round(1e9 * low), round(1e9 * high)) if high < 1e-3 else ():
+            assert read.get_count_at_value(value) == count
+    found = [
+        (v.value_iterated_to, v.count_at_value_iterated_to) for v in read.get_recorded_iterator()
+    ]
+    assert [count for _, count in found] == distribution.counts.tolist()
+    for (value, _), lowest in zip(found, distribution.lowest, strict=True):
+        assert read.values_are_equivalent(value, int(lowest))
+
+
 def test_an_empty_distribution_has_no_quantile() -> None:
     empty = of([])
     assert math.isnan(empty.p99)

@@ -71,6 +71,9 @@ class Backend {
         return false;
     }
 
+    // Told before the instance's thread waits for work: what is held for the next call is let go.
+    virtual void pause() noexcept {}
+
     // Samples in this query.
     [[nodiscard]] virtual std::uint32_t samples(std::uint64_t query) const noexcept = 0;
 

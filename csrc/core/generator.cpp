@@ -23,7 +23,7 @@ std::uint32_t client_count(const RunSpec& spec) {
 ThreadUsage usage_now(bool client, std::uint32_t index) {
     rusage usage{};
     getrusage(RUSAGE_THREAD, &usage);
-    return {client,          index,           thread_cpu_time(), read_clock(CLOCK_MONOTONIC),
+    return {client,         index,          thread_cpu_time(), read_clock(CLOCK_MONOTONIC),
             usage.ru_nvcsw, usage.ru_nivcsw};
 }
 
@@ -106,6 +106,7 @@ void Run::work(std::uint32_t index, Backend& backend) {
         } else {
             worker.serve();
         }
+        worker.pause();
         note_usage(before);
     }
     leave(index);
@@ -191,7 +192,7 @@ void Run::end_window(Nanos at) noexcept {
 template <typename Ask>
 void Run::closed_loop(std::uint32_t client, Ask ask) {
     DeadlineWaiter waiter(run_.clock, run_.spin);
-    const Nanos think = closed()->think_time;
+    const Nanos pause = closed()->think_time;
     const Nanos start = run_.window_start;
     waiter.wait_until(start - run_.spec.warmup, run_.stop);
     std::uint64_t query = client;
@@ -199,7 +200,7 @@ void Run::closed_loop(std::uint32_t client, Ask ask) {
     for (Nanos now = run_.clock.now(); now < start && !stopped(); now = run_.clock.now()) {
         const Nanos completed = ask({query, client, false, now, now});
         query += clients_;
-        if (think > 0) waiter.wait_until(completed + think, run_.stop);
+        if (pause > 0) think(client, completed + pause, waiter);
     }
     const std::uint64_t end = run_.spec.limit.queries.value_or(UINT64_MAX);
     Nanos completed = start;
@@ -209,10 +210,15 @@ void Run::closed_loop(std::uint32_t client, Ask ask) {
         // A bound in time is never so tight that a client measures nothing.
         if (now >= submit_until_ && query != client) return;
         completed = ask({query, client, true, now, now});
-        if (think > 0) waiter.wait_until(completed + think, run_.stop);
+        if (pause > 0) think(client, completed + pause, waiter);
     }
     // The first client to run out ends the window, unless it never had a query. The others go on.
     if (query != client) end_window(completed);
+}
+
+void Run::think(std::uint32_t client, Nanos until, DeadlineWaiter& waiter) {
+    if (direct_) workers_[client]->pause();
+    waiter.wait_until(until, run_.stop);
 }
 
 void Run::closed_client(std::uint32_t client) {

@@ -60,6 +60,7 @@ class Run : public std::enable_shared_from_this<Run> {
                      DeadlineWaiter& waiter);
     template <typename Ask>
     void closed_loop(std::uint32_t client, Ask ask);
+    void think(std::uint32_t client, Nanos until, DeadlineWaiter& waiter);
     void end_window(Nanos at) noexcept;
     void watch();
 

@@ -42,7 +42,8 @@ struct StampRecord {
 class WindowCounts {
   public:
     void add(std::size_t bucket) {
-        if (!counts_) counts_.reset(static_cast<std::uint64_t*>(std::calloc(Histogram::kBuckets, 8)));
+        if (!counts_)
+            counts_.reset(static_cast<std::uint64_t*>(std::calloc(Histogram::kBuckets, 8)));
         ++counts_.get()[bucket];
         if (bucket < low_) low_ = bucket;
         if (bucket > high_) high_ = bucket;
@@ -60,8 +61,8 @@ class WindowCounts {
     std::size_t high_ = 0;
 };
 
-// Completions by time: 128 windows whose width doubles, by merging pairs, when the run outgrows them.
-// Their latencies are what intervals are computed from where raw stamps no longer fit.
+// Completions by time: 128 windows whose width doubles, by merging pairs, when the run outgrows
+// them. Their latencies are what intervals are computed from where raw stamps no longer fit.
 class Timeline {
   public:
     struct Bin {

@@ -257,6 +257,7 @@ void Worker::settle(InFlight& flight, Nanos completed, const std::optional<Failu
 
 // Waits until a query, a completion or the close of the forming batch may have come.
 void Worker::idle(bool can_take) {
+    pause();
     if (run_.spin) {
         relax_cpu();
         return;

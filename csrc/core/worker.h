@@ -55,6 +55,8 @@ class Worker {
     void serve();
     // The instance's thread, where it is the client too: answers one query.
     Nanos answer(const Submission& s);
+    // The instance's thread, before it waits.
+    void pause() noexcept { backend_->pause(); }
 
     // The watchdog's thread. Counts queries whose deadline has passed; their clients go on.
     void expire(Nanos now, Recorder& watchdog);

@@ -11,6 +11,10 @@ namespace bytemlperf {
 
 namespace {
 
+// Calls that follow each other at once share one hold of the GIL of this length: handing it over
+// costs more than a short call. A call that is longer gives it back each time.
+constexpr Nanos kLongestHold = 50'000;
+
 // Outputs of these types hold no device memory, whatever they are.
 bool is_plain(PyObject* object) noexcept {
     return object == Py_None || PyFloat_CheckExact(object) || PyLong_CheckExact(object);
@@ -91,7 +95,7 @@ void PythonBackend::open() {
 
 void PythonBackend::close() noexcept {
     if (thread_state_ == nullptr) return;
-    PyEval_RestoreThread(thread_state_);
+    take_gil();
     try {
         unload_();
     } catch (py::error_already_set& error) {
@@ -99,11 +103,26 @@ void PythonBackend::close() noexcept {
     }
     call_ = unload_ = py::object();
     thread_state_ = nullptr;
+    has_gil_ = false;
     PyGILState_Release(gil_state_);
+}
+
+void PythonBackend::take_gil() noexcept {
+    if (has_gil_) return;
+    PyEval_RestoreThread(thread_state_);
+    has_gil_ = true;
+    taken_at_ = clock_.now();
+}
+
+void PythonBackend::release_gil() noexcept {
+    if (!has_gil_) return;
+    has_gil_ = false;
+    thread_state_ = PyEval_SaveThread();
 }
 
 bool PythonBackend::gather(const Batch& batch) noexcept {
     if (prepared_) return false;
+    release_gil();
     const auto& columns = staged_.pool->columns();
     for (std::size_t i = 0; i < columns.size(); ++i) {
         if (columns[i].shared) continue;
@@ -148,7 +167,7 @@ py::object PythonBackend::keeper(const Batch& batch) const {
 }
 
 bool PythonBackend::predict(const Batch& batch, CallStamps& stamps) noexcept {
-    PyEval_RestoreThread(thread_state_);
+    take_gil();
     stamps.entered = clock_.now();
     PyObject* outputs = nullptr;
     bool ok = false;
@@ -166,12 +185,12 @@ bool PythonBackend::predict(const Batch& batch, CallStamps& stamps) noexcept {
         ok = false;
     }
     Py_XDECREF(outputs);
-    thread_state_ = PyEval_SaveThread();
+    if (stamps.completed - taken_at_ > kLongestHold) release_gil();
     return ok;
 }
 
 bool PythonBackend::submit(const Batch& batch, Handle handle, CallStamps& stamps) noexcept {
-    PyEval_RestoreThread(thread_state_);
+    take_gil();
     bool ok = true;
     try {
         const py::object done = py::cast(PythonCompletion(clock_, sink_, handle, keeper(batch)));
@@ -186,7 +205,7 @@ bool PythonBackend::submit(const Batch& batch, Handle handle, CallStamps& stamps
         failure_ = describe(error);
         ok = false;
     }
-    thread_state_ = PyEval_SaveThread();
+    release_gil();
     return ok;
 }
 

@@ -71,6 +71,7 @@ class PythonBackend final : public Backend {
     void run_starts(const std::shared_ptr<CompletionSink>& sink, Nanos) noexcept override {
         sink_ = sink;
     }
+    void pause() noexcept override { release_gil(); }
     bool gather(const Batch& batch) noexcept override;
     bool predict(const Batch& batch, CallStamps& stamps) noexcept override;
     bool submit(const Batch& batch, Handle handle, CallStamps& stamps) noexcept override;
@@ -79,6 +80,8 @@ class PythonBackend final : public Backend {
     void close() noexcept override;
 
   private:
+    void take_gil() noexcept;
+    void release_gil() noexcept;
     [[nodiscard]] PyObject* feeds_of(const Batch& batch);
     [[nodiscard]] py::object keeper(const Batch& batch) const;
 
@@ -92,6 +95,8 @@ class PythonBackend final : public Backend {
     PyGILState_STATE gil_state_{};
     // Kept between calls: CPython would make and delete one around each of them (8 us).
     PyThreadState* thread_state_ = nullptr;
+    bool has_gil_ = false;
+    Nanos taken_at_ = 0;
     Failure failure_;
 };
 
