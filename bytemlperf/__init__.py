@@ -32,6 +32,7 @@ from bytemlperf.distribution import Distribution
 from bytemlperf.errors import BackendError, BytemlperfError, UsageError
 from bytemlperf.loadgen import LoadGenerator, RunInterrupted, measure
 from bytemlperf.patterns import ClosedLoop, Constant, Offline, Poisson
+from bytemlperf.pinning import Pin
 from bytemlperf.progress import Progress
 from bytemlperf.result import ErrorClass, Result, Verdict, load_result
 from bytemlperf.samples import Shared
@@ -51,6 +52,7 @@ __all__ = [
     "NativeBackend",
     "NullBackend",
     "Offline",
+    "Pin",
     "Poisson",
     "Progress",
     "Result",

@@ -7,7 +7,7 @@ import enum
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['ArrivalProcess', 'BackendSpec', 'Batching', 'Clock', 'ClosedLoop', 'Completion', 'ConstantArrivals', 'DeterministicService', 'DeviceModel', 'ExponentialService', 'Generator', 'Histogram', 'Interval', 'Live', 'LognormalService', 'OfflineArrivals', 'OpenLoop', 'Phase', 'PoissonArrivals', 'PythonHooks', 'Run', 'RunData', 'RunSpec', 'SamplePool', 'ServiceTime', 'TableService', 'ThreadUsage', 'available_cores', 'run_virtual']
+__all__: list[str] = ['ArrivalProcess', 'BackendSpec', 'Batching', 'Clock', 'ClosedLoop', 'Completion', 'ConstantArrivals', 'DeterministicService', 'DeviceModel', 'ExponentialService', 'Generator', 'Histogram', 'Interval', 'Live', 'LognormalService', 'OfflineArrivals', 'OpenLoop', 'Phase', 'Pinning', 'PoissonArrivals', 'PythonHooks', 'Run', 'RunData', 'RunSpec', 'SamplePool', 'ServiceTime', 'TableService', 'ThreadUsage', 'available_cores', 'run_virtual']
 class ArrivalProcess:
     """
     When queries are due: the same offsets for the same seed.
@@ -314,8 +314,14 @@ class Run:
         """
         True when the run has ended; waits at most timeout ns.
         """
+class Pinning:
+    """
+    Processors of the i-th client and instance thread.
+    """
+    def __init__(self, clients: collections.abc.Sequence[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]], instances: collections.abc.Sequence[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]]) -> None:
+        ...
 class Generator:
-    def __init__(self, backend: BackendSpec, instances: typing.SupportsInt | typing.SupportsIndex, clock: Clock) -> None:
+    def __init__(self, backend: BackendSpec, instances: typing.SupportsInt | typing.SupportsIndex, clock: Clock, pinning: Pinning) -> None:
         ...
     def abandon(self) -> None:
         """
@@ -327,7 +333,7 @@ class Generator:
         """
     def start(self, spec: RunSpec) -> Run:
         ...
-def available_cores() -> int:
+def available_cores() -> list[int]:
     """
     Processors that this process may run on.
     """

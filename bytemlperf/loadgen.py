@@ -21,6 +21,7 @@ from bytemlperf.device import NativeBackend, NullBackend, SimulatedDevice
 from bytemlperf.errors import BackendError, UsageError
 from bytemlperf.instances import in_flight, instance_maker
 from bytemlperf.patterns import ClosedLoop, Pattern
+from bytemlperf.pinning import Pin
 from bytemlperf.progress import Progress, ProgressCallback, Watch
 from bytemlperf.result import ErrorClass, Result, Verdict, distributions, timeline
 from bytemlperf.samples import Samples, backend_spec, native_spec
@@ -61,6 +62,7 @@ class LoadGenerator:
         batching: :class:`Dynamic` merges waiting queries; None: one query, one batch.
         instances: copies of the backend, each on a thread of its own.
         clock: ``virtual`` runs a SimulatedDevice without waiting; ``auto`` prefers the TSC.
+        pin: processors of the client and instance threads; None leaves them to the system.
 
     Raises:
         UsageError: for arguments that do not fit together.
@@ -75,6 +77,7 @@ class LoadGenerator:
         batching: Dynamic | None = None,
         instances: int = 1,
         clock: ClockName = "auto",
+        pin: Pin | None = None,
     ) -> None:
         if batch_size < 1:
             raise UsageError(f"batch_size must be 1 or more, not {batch_size!r}")
@@ -87,13 +90,12 @@ class LoadGenerator:
                 f"max_samples {batching.max_samples} is below batch_size {batch_size}: a query is "
                 "never split"
             )
-        if batching is not None and clock == "virtual":
-            raise UsageError("batching needs the wall clock: drop clock='virtual'")
         self.backend = backend
         self.batch_size = batch_size
         self.batching = batching
         self.instances = instances
         self.clock_name = clock
+        self.pin = pin or Pin()
         self._samples = samples
         self._clock = _clock(clock)
         self._generator: _core.Generator | None = None
@@ -145,8 +147,6 @@ class LoadGenerator:
             raise UsageError(f"warmup must not be negative, not {warmup!r}")
         if timeout is not None and not 0 < timeout < 1e6:
             raise UsageError(f"timeout is a positive number of seconds, not {timeout!r}")
-        if timeout is not None and self.clock_name == "virtual":
-            raise UsageError("a timeout needs the wall clock: drop clock='virtual'")
         spec = _core.RunSpec(
             pattern=pattern.to_core(),
             queries=queries,
@@ -208,7 +208,7 @@ class LoadGenerator:
             self.close()  # its service times depend on the seed
         if self._generator is None:
             core, instances = self._backend_spec(seed)
-            self._generator = _core.Generator(core, instances, self._clock)
+            self._generator = _core.Generator(core, instances, self._clock, self.pin.to_core())
         return self._generator.start(spec)
 
     def _backend_spec(self, seed: int) -> tuple[_core.BackendSpec, int]:
@@ -216,7 +216,7 @@ class LoadGenerator:
             return _core.BackendSpec.null(self.batch_size), self.instances
         if isinstance(self.backend, SimulatedDevice):
             servers = self.instances * self.backend.servers
-            spin = servers < _core.available_cores()
+            spin = servers < len(_core.available_cores())
             model = self.backend.to_core()
             return _core.BackendSpec.device(model, self.batch_size, seed, spin), servers
         capacity = self.batching.max_samples if self.batching else None
@@ -315,7 +315,7 @@ class LoadGenerator:
         return {
             "clock": source,
             "clock_drift_ppm": round(data.clock_drift_ppm, 3),
-            "cores": _core.available_cores(),
+            "cores": len(_core.available_cores()),
             "spinning": data.spinning,
             "threads": [
                 {

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bytemlperf import _core
+from bytemlperf import _core, export
 from bytemlperf.backend import Array
 from bytemlperf.distribution import Distribution
 from bytemlperf.errors import UsageError
@@ -124,14 +124,17 @@ class Result:
 
     def to_pandas(self) -> Any:
         """Return one row a query: identity and the five stamps, int64 ns. Needs pandas."""
-        from bytemlperf.extras import require
+        return export.frame(self.stamps)
 
-        pandas = require("pandas", extra="report", purpose="Result.to_pandas()")
-        if self.stamps is None:
-            raise UsageError("this result holds no stamps: run with stamps=<bytes>")
-        flat = {name: self.stamps[name] for name in ("query", "client", "instance")}
-        times = self.stamps["stamps"]
-        return pandas.DataFrame(flat | {name: times[name] for name in times.dtype.names or ()})
+    def save_queries(self, path: str | Path) -> None:
+        """Write :meth:`to_pandas` as ``.csv``, ``.csv.gz`` or ``.parquet``."""
+        export.save_queries(self.stamps, Path(path))
+
+    def save_trace(self, path: str | Path, *, first: int = 0, limit: int = 20_000) -> None:
+        """Write ``limit`` queries from the ``first`` on as a trace for Perfetto or Chrome
+        (``.json`` or ``.json.gz``): each query's intervals, and each instance's calls.
+        """
+        export.save_trace(self.stamps, Path(path), first, limit)
 
     def __str__(self) -> str:
         from bytemlperf.report.result_table import render

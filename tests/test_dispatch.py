@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter
@@ -344,3 +345,36 @@ def test_queries_that_waited_too_long_are_timeouts_not_work() -> None:
     assert calls < 100
     assert result.latency.max <= 0.07
     assert accounts(result)
+
+
+def test_threads_are_pinned_where_asked() -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    seen: dict[str, set[int]] = {}
+
+    class Backend:
+        def load(self, batch_size: int) -> None:
+            seen["load"] = os.sched_getaffinity(0)
+
+        def predict(self, feeds: object) -> None:
+            seen["predict"] = os.sched_getaffinity(0)
+
+    pin = bmp.Pin(clients=[cores[0]], instances=[cores[-1:]])
+    with bmp.LoadGenerator(Backend, pin=pin) as gen:
+        result = gen.run(bmp.Constant(1000), queries=20)
+    assert result.completed == 20
+    assert seen == {"load": {cores[-1]}, "predict": {cores[-1]}}
+    assert os.sched_getaffinity(0) == set(cores)
+
+
+def test_nobody_spins_where_a_client_shares_a_core_with_an_instance() -> None:
+    core = min(os.sched_getaffinity(0))
+    pin = bmp.Pin(clients=[core], instances=[core])
+    with bmp.LoadGenerator(bmp.NullBackend(), pin=pin) as gen:
+        result = gen.run(bmp.Constant(1000), queries=200)
+    assert not result.environment["spinning"]
+    assert result.completed == 200
+
+
+def test_a_processor_that_is_not_there_is_refused() -> None:
+    with pytest.raises(bmp.UsageError, match="no processor 4095"):
+        bmp.Pin(clients=[4095])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import bytemlperf as bmp
 
@@ -81,3 +84,111 @@ def test_a_virtual_run_is_repeatable_to_the_nanosecond() -> None:
     second = run(bmp.Exponential(SERVICE), 0.8, 5, 50_000)
     assert first.latency.to_dict() == second.latency.to_dict()
     assert first.plan_hash == second.plan_hash
+
+
+@dataclass
+class Policy:
+    """One batching policy and one device of fixed times, as the reference reads them."""
+
+    most: int
+    delay: int
+    preferred: tuple[int, ...]
+    servers: int
+    service: int  # of any batch
+    timeout: int
+
+
+def reference(arrivals: list[int], policy: Policy) -> list[int | None]:
+    """When each query is answered (None: timed out), from the rules as they are written: a second
+    implementation, slow and without a heap."""
+    idle = [0] * policy.servers
+    answers: list[int | None] = [None] * len(arrivals)
+    waiting: list[int] = []
+    rest = list(range(len(arrivals)))
+    while waiting or rest:
+        server = idle.index(min(idle))
+        batch: list[int] = []
+        closes = 0
+        now = idle[server]
+        while len(batch) < policy.most and (waiting or rest):
+            query = (waiting or rest)[0]
+            if batch and arrivals[query] > closes:
+                break
+            (waiting or rest).pop(0)
+            now = max(idle[server], arrivals[query])
+            if policy.timeout and arrivals[query] + policy.timeout <= now:
+                continue
+            batch.append(query)
+            if len(batch) == 1:
+                closes = max(idle[server], arrivals[query] + policy.delay)
+        if not batch:
+            continue
+        start = max(idle[server], arrivals[batch[-1]])
+        if len(batch) < policy.most:
+            start = closes if rest else min(closes, max(start, arrivals[-1]))
+            sizes = [size for size in policy.preferred if size <= len(batch)]
+            if sizes:
+                waiting = batch[max(sizes) :] + waiting
+                batch = batch[: max(sizes)]
+        idle[server] = start + policy.service
+        for query in batch:
+            late = policy.timeout and idle[server] > arrivals[query] + policy.timeout
+            answers[query] = None if late else idle[server]
+    return answers
+
+
+@given(
+    st.builds(
+        Policy,
+        most=st.integers(1, 6),
+        delay=st.integers(0, 4_000_000),
+        preferred=st.lists(st.integers(1, 6), max_size=2).map(tuple),
+        servers=st.integers(1, 3),
+        service=st.integers(1, 5_000_000),
+        timeout=st.sampled_from([0, 3_000_000, 20_000_000]),
+    ),
+    st.integers(0, 99),
+)
+def test_batching_and_deadlines_are_those_of_the_rules(policy: Policy, seed: int) -> None:
+    policy.preferred = tuple(size for size in policy.preferred if size <= policy.most)
+    device = bmp.SimulatedDevice(bmp.Deterministic(policy.service * 1e-9), servers=policy.servers)
+    batching = bmp.Dynamic(policy.most, policy.delay * 1e-9, policy.preferred)
+    with bmp.LoadGenerator(device, clock="virtual", batching=batching) as gen:
+        timeout = policy.timeout * 1e-9 or None
+        result = gen.run(bmp.Poisson(1000), queries=60, seed=seed, timeout=timeout)
+        plan = gen.run(bmp.Poisson(1000), queries=60, seed=seed).stamps
+    assert plan is not None
+    assert result.stamps is not None
+    arrivals = sorted(plan["stamps"]["intended"].tolist())
+    expected = reference(arrivals, policy)
+    measured: list[int | None] = [None] * 60
+    for query, completed in zip(
+        result.stamps["query"], result.stamps["stamps"]["completed"], strict=True
+    ):
+        measured[query] = int(completed)
+    assert measured == expected
+    assert result.timeouts == expected.count(None)
+    assert result.completed + result.timeouts == result.planned
+
+
+def test_a_closed_loop_fills_batches() -> None:
+    """20 clients, 2 servers, batches of 8 in 2 ms: 8 queries a millisecond, 4 clients wait."""
+    device = bmp.SimulatedDevice(bmp.Deterministic(2e-3), servers=2)
+    with bmp.LoadGenerator(device, clock="virtual", batching=bmp.Dynamic(8, 1e-3)) as gen:
+        result = gen.run(bmp.ClosedLoop(20), duration=2.0)
+    assert result.queries_per_second == pytest.approx(8000, rel=1e-3)
+    assert result.batches == pytest.approx(2000, abs=4)
+    assert result.latency.mean == pytest.approx(20 / 8000, rel=1e-3)  # Little's law
+
+
+def test_virtual_and_wall_time_agree_on_batching() -> None:
+    """The same plan through threads and on the virtual clock: within the host's noise."""
+    device = bmp.SimulatedDevice(bmp.Table({1: 4e-3, 8: 8e-3}))
+    batching = bmp.Dynamic(8, 5e-3)
+    with bmp.LoadGenerator(device, clock="virtual", batching=batching) as gen:
+        virtual = gen.run(bmp.Poisson(400), queries=400, seed=3)
+    with bmp.LoadGenerator(device, batching=batching) as gen:
+        wall = gen.run(bmp.Poisson(400), queries=400, seed=3)
+    assert wall.plan_hash == virtual.plan_hash
+    assert wall.batches == pytest.approx(virtual.batches, rel=0.1)
+    assert wall.latency.p50 == pytest.approx(virtual.latency.p50, rel=0.15)

@@ -43,7 +43,8 @@ Run::Run(RunSpec spec, Clock clock, std::uint32_t instances)
       clients_left_(clients_) {
     const std::uint32_t used = direct_ ? clients_ : instances;
     const std::uint32_t threads = std::max(1U, run_.spec.threads_per_instance);
-    run_.spin = (direct_ ? 0 : clients_) + used * threads <= available_cores();
+    run_.spin = (direct_ ? 0 : clients_) + used * threads <= available_cores().size() &&
+                !run_.spec.pinning.overlaps();
     for (std::uint32_t i = 0; i < used; ++i) {
         data_.recorders.push_back(std::make_unique<Recorder>(i, run_.spec.stamp_bytes / used));
         workers_.push_back(std::make_unique<Worker>(run_, *data_.recorders.back()));
@@ -114,6 +115,7 @@ void Run::work(std::uint32_t index, Backend& backend) {
 
 // The thread of a client that is not an instance.
 void Run::client(std::uint32_t index) {
+    pin_thread(Pinning::of(run_.spec.pinning.clients, index));
     if (pass_gate()) {
         const ThreadUsage before = usage_now(true, index);
         if (const OpenLoop* pattern = open()) {
@@ -345,15 +347,18 @@ RunData Run::finish() {
     return std::move(data_);
 }
 
-Generator::Generator(std::vector<std::unique_ptr<Backend>> backends, Clock clock) : clock_(clock) {
+Generator::Generator(std::vector<std::unique_ptr<Backend>> backends, Clock clock, Pinning pinning)
+    : clock_(clock), pinning_(std::move(pinning)) {
     for (auto& backend : backends) {
         asynchronous_ = asynchronous_ || backend->max_in_flight() > 0;
-        instances_.push_back(std::make_unique<Instance>(std::move(backend)));
+        instances_.push_back(std::make_unique<Instance>(
+            std::move(backend), Pinning::of(pinning_.instances, instances_.size())));
     }
 }
 
 std::shared_ptr<Run> Generator::start(RunSpec spec) {
     spec.asynchronous = asynchronous_;
+    spec.pinning = pinning_;
     auto run = std::make_shared<Run>(std::move(spec), clock_, instances());
     run->start(instances_);
     return run;

@@ -89,7 +89,7 @@ class Run : public std::enable_shared_from_this<Run> {
 // Owns the instances; they stay loaded between runs.
 class Generator {
   public:
-    Generator(std::vector<std::unique_ptr<Backend>> backends, Clock clock);
+    Generator(std::vector<std::unique_ptr<Backend>> backends, Clock clock, Pinning pinning = {});
 
     [[nodiscard]] std::shared_ptr<Run> start(RunSpec spec);
     [[nodiscard]] std::uint32_t instances() const noexcept {
@@ -103,6 +103,7 @@ class Generator {
 
   private:
     Clock clock_;
+    Pinning pinning_;
     bool asynchronous_ = false;
     std::vector<std::unique_ptr<Instance>> instances_;
 };

@@ -4,10 +4,11 @@
 
 namespace bytemlperf {
 
-Instance::Instance(std::unique_ptr<Backend> backend) : state_(std::make_shared<State>()) {
+Instance::Instance(std::unique_ptr<Backend> backend, CoreSet cores)
+    : state_(std::make_shared<State>()) {
     state_->backend = std::move(backend);
     // The thread shares ownership: an abandoned one must find its state alive.
-    thread_ = std::thread([state = state_] { work(*state); });
+    thread_ = std::thread([state = state_, pinned = std::move(cores)] { work(*state, pinned); });
 }
 
 Instance::~Instance() {
@@ -38,7 +39,8 @@ void Instance::abandon() noexcept {
     state_->abandoned = true;
 }
 
-void Instance::work(State& state) {
+void Instance::work(State& state, const CoreSet& cores) {
+    pin_thread(cores);
     std::unique_lock lock(state.mutex);
     for (;;) {
         state.changed.wait(lock, [&] { return state.closing || !state.tasks.empty(); });

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "core/backend.h"
+#include "core/wait.h"
 
 namespace bytemlperf {
 
@@ -18,7 +19,7 @@ class Instance {
   public:
     using Task = std::function<void(Backend&)>;
 
-    explicit Instance(std::unique_ptr<Backend> backend);
+    explicit Instance(std::unique_ptr<Backend> backend, CoreSet cores = {});
     // Closes the backend on its thread and joins. Where a call into the backend is still going on
     // after `abandon`, the thread is left behind instead.
     ~Instance();
@@ -41,7 +42,7 @@ class Instance {
         bool abandoned = false;
     };
 
-    static void work(State& state);
+    static void work(State& state, const CoreSet& cores);
 
     std::shared_ptr<State> state_;
     std::thread thread_;

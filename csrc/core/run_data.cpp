@@ -15,6 +15,15 @@ std::uint64_t total(const RunData& data, Get get) {
 
 }  // namespace
 
+bool Pinning::overlaps() const {
+    std::vector<unsigned> seen;
+    for (const auto* sets : {&clients, &instances}) {
+        for (const CoreSet& set : *sets) seen.insert(seen.end(), set.begin(), set.end());
+    }
+    std::sort(seen.begin(), seen.end());
+    return std::adjacent_find(seen.begin(), seen.end()) != seen.end();
+}
+
 std::unique_ptr<Histogram> RunData::merged(Interval interval) const {
     auto all = std::make_unique<Histogram>();
     for (const auto& recorder : recorders) all->merge(recorder->histogram(interval));

@@ -11,6 +11,7 @@
 
 #include "core/arrivals.h"
 #include "core/recorder.h"
+#include "core/wait.h"
 
 namespace bytemlperf {
 
@@ -38,6 +39,18 @@ struct Batching {
     [[nodiscard]] bool dynamic() const noexcept { return max_samples > 0; }
 };
 
+// Processors of client and instance threads: the i-th takes entry i modulo their number.
+struct Pinning {
+    std::vector<CoreSet> clients;
+    std::vector<CoreSet> instances;
+
+    [[nodiscard]] static CoreSet of(const std::vector<CoreSet>& sets, std::size_t i) {
+        return sets.empty() ? CoreSet{} : sets[i % sets.size()];
+    }
+    // A thread that spins on a core where another one works would take its time.
+    [[nodiscard]] bool overlaps() const;
+};
+
 struct RunSpec {
     std::variant<ClosedLoop, OpenLoop> pattern;
     Batching batching;
@@ -48,7 +61,8 @@ struct RunSpec {
     std::size_t stamp_bytes = 0;
     bool keep_outputs = false;
     std::uint32_t threads_per_instance = 1;  // that the backend computes with
-    bool asynchronous = false;               // set by the generator from its backends
+    Pinning pinning;
+    bool asynchronous = false;  // set by the generator from its backends
 
     // The warm-up walks a plan of its own, so that it does not change the one that is measured.
     [[nodiscard]] std::uint64_t warmup_seed() const noexcept { return seed ^ 0x5741524DU; }

@@ -2,90 +2,265 @@
 
 #include <algorithm>
 #include <functional>
+#include <optional>
 #include <queue>
 #include <utility>
+#include <vector>
 
 namespace bytemlperf {
 
 namespace {
 
-constexpr std::uint64_t kAskEvery = 1U << 16U;
+constexpr std::uint64_t kAskEvery = 1U << 16U;  // batches
 
-// Free times of the servers; the earliest serves next.
-class Servers {
+// What open-loop clients submit: the warm-up's plan, then the one that is measured.
+class PlannedSource {
   public:
-    Servers(const DeviceModel& model, std::uint32_t batch, std::uint64_t seed)
-        : model_(model), batch_(batch), seed_(seed) {
-        for (std::uint32_t i = 0; i < model.servers; ++i) free_.push(INT64_MIN);
+    PlannedSource(const RunSpec& spec, const OpenLoop& pattern)
+        : clients_(pattern.clients),
+          warmup_(pattern.window_is_drain ? 0 : spec.warmup),
+          warm_(pattern.process->stream(spec.warmup_seed()), {std::nullopt, warmup_}),
+          plan_(pattern.process->stream(spec.seed), spec.limit) {
+        pop();
     }
 
-    // Serves a query that was submitted at `at`, not earlier than the ones before it.
-    Stamps serve(std::uint64_t query, Nanos at) {
-        Nanos start = std::max(at, free_.top());
-        if (model_.stall) start = model_.stall->delay(start);
-        const Nanos completed = start + model_.service->draw(seed_, query, batch_);
-        free_.pop();
-        free_.push(completed);
-        return {at, at, start, start, completed};
+    // The next submission, or nothing where none comes without an answer.
+    [[nodiscard]] const std::optional<Submission>& peek() const noexcept { return next_; }
+    void pop() {
+        if (next_) last_ = next_->submitted;
+        next_.reset();
+        if (warming_) {
+            const auto query = warm_.next();
+            if (query) set(*query, query->offset - warmup_, false);
+            warming_ = query.has_value();
+        }
+        if (!warming_) {
+            if (const auto query = plan_.next()) set(*query, query->offset, true);
+        }
+    }
+    void answered(const Submission& /*s*/, Nanos /*at*/) noexcept {}
+    // When it became known that nothing more comes; never, as long as something may.
+    [[nodiscard]] Nanos ended_at() const noexcept { return next_ ? kNever : last_; }
+    // When the sources themselves end the window.
+    [[nodiscard]] Nanos window_end() const noexcept { return kNever; }
+
+  private:
+    void set(const PlannedQuery& query, Nanos at, bool counted) noexcept {
+        next_ = {query.index, static_cast<std::uint32_t>(query.index % clients_), counted, at, at};
+    }
+
+    std::uint32_t clients_;
+    Nanos warmup_;
+    PlanCursor warm_;
+    PlanCursor plan_;
+    bool warming_ = true;
+    Nanos last_ = 0;
+    std::optional<Submission> next_;
+};
+
+// What closed-loop clients submit: each its next query, `think_time` after its answer.
+class TurnSource {
+  public:
+    TurnSource(const RunSpec& spec, const ClosedLoop& pattern)
+        : think_time_(pattern.think_time),
+          end_(spec.limit.queries.value_or(UINT64_MAX)),
+          submit_until_(spec.limit.duration.value_or(kNever)),
+          next_query_(pattern.clients),
+          next_warm_(pattern.clients) {
+        for (std::uint32_t c = 0; c < pattern.clients; ++c) {
+            next_query_[c] = next_warm_[c] = c;
+            turns_.emplace(-spec.warmup, c);
+        }
+        look();
+    }
+
+    [[nodiscard]] const std::optional<Submission>& peek() const noexcept { return next_; }
+    void pop() {
+        std::uint64_t& query = (next_->counted ? next_query_ : next_warm_)[next_->client];
+        query += next_query_.size();
+        turns_.pop();
+        look();
+    }
+    void answered(const Submission& s, Nanos at) {
+        if (s.counted && next_query_[s.client] >= end_) {
+            window_end_ = std::min(window_end_, at);
+            return;
+        }
+        turns_.emplace(at + think_time_, s.client);
+        look();
+    }
+    [[nodiscard]] Nanos ended_at() const noexcept { return kNever; }
+    // When the first client ran out of queries.
+    [[nodiscard]] Nanos window_end() const noexcept { return window_end_; }
+
+  private:
+    using Turn = std::pair<Nanos, std::uint32_t>;  // when a client submits next, and which
+
+    void look() {
+        next_.reset();
+        while (!turns_.empty()) {
+            const auto [at, client] = turns_.top();
+            const bool counted = at >= 0;
+            const std::uint64_t query = (counted ? next_query_ : next_warm_)[client];
+            const bool first = query == client;
+            // A client that has no query at all, or whose time is over, submits no more.
+            if (!counted || (query < end_ && (at < submit_until_ || first))) {
+                next_ = {query, client, counted, at, at};
+                return;
+            }
+            turns_.pop();
+        }
+    }
+
+    Nanos think_time_;
+    std::uint64_t end_;
+    Nanos submit_until_;
+    Nanos window_end_ = kNever;
+    std::vector<std::uint64_t> next_query_;
+    std::vector<std::uint64_t> next_warm_;
+    std::priority_queue<Turn, std::vector<Turn>, std::greater<>> turns_;
+    std::optional<Submission> next_;
+};
+
+// The batcher and the device. Batches are formed one after the other by whichever server is free
+// first, so that each is known, with its answer, before the next one begins.
+template <typename Source>
+class VirtualDevice {
+  public:
+    VirtualDevice(const RunSpec& spec, const DeviceModel& model, std::uint32_t batch,
+                  Source& source, RunData& data)
+        : spec_(spec),
+          model_(model),
+          batch_(batch),
+          capacity_(std::max(1U, spec.batching.max_samples / batch)),
+          source_(source),
+          data_(data),
+          recorder_(*data.recorders.front()),
+          servers_(model.servers) {
+        for (std::uint32_t i = 0; i < model.servers; ++i) idle_.emplace(INT64_MIN, i);
+    }
+
+    // Runs one batch. False when everything is answered.
+    bool step() {
+        const std::optional<Nanos> closed = form();
+        if (!closed) {
+            for (Server& server : servers_) record(server);
+            return false;
+        }
+        Server& server = servers_[idle_.top().second];
+        record(server);
+        server.queries.swap(forming_);
+        server.start = model_.stall ? model_.stall->delay(*closed) : *closed;
+        const auto samples = static_cast<std::uint32_t>(server.queries.size()) * batch_;
+        server.completed =
+            server.start + model_.service->draw(spec_.seed, server.queries.front().query, samples);
+        const std::uint32_t index = idle_.top().second;
+        idle_.pop();
+        idle_.emplace(server.completed, index);
+        for (const Submission& s : server.queries) {
+            source_.answered(s, std::min(server.completed, deadline(s)));
+        }
+        return true;
     }
 
   private:
+    struct Server {
+        std::vector<Submission> queries;  // of the batch that it runs or ran last
+        Nanos start = 0;
+        Nanos completed = 0;
+    };
+
+    [[nodiscard]] Nanos deadline(const Submission& s) const noexcept {
+        return spec_.timeout > 0 ? s.intended + spec_.timeout : kNever;
+    }
+
+    // Fills `forming_`; returns when the batch closes.
+    std::optional<Nanos> form() {
+        const Nanos idle = idle_.top().first;
+        forming_.clear();
+        forming_.swap(carried_);
+        while (forming_.size() < capacity_) {
+            const std::optional<Submission> s = source_.peek();
+            if (!s || (!forming_.empty() && s->submitted > closes_at(idle))) break;
+            source_.pop();
+            const Nanos taken = std::max(idle, s->submitted);
+            if (deadline(*s) <= taken) {
+                if (s->counted) recorder_.time_out();
+                source_.answered(*s, taken);
+            } else {
+                forming_.push_back(*s);
+            }
+        }
+        if (forming_.empty()) return std::nullopt;
+        const Nanos newest = std::max(idle, forming_.back().submitted);
+        if (!spec_.batching.dynamic()) return newest;
+        if (forming_.size() * batch_ >= spec_.batching.max_samples) return newest;
+        Nanos closed = std::min(closes_at(idle), std::max(newest, source_.ended_at()));
+        if (forming_.size() == capacity_ && source_.peek()) {  // the next one does not fit
+            closed = std::min(closed, std::max(newest, source_.peek()->submitted));
+            return closed;
+        }
+        cut_to_preferred();
+        return closed;
+    }
+
+    [[nodiscard]] Nanos closes_at(Nanos idle) const noexcept {
+        return std::max(idle, forming_.front().submitted + spec_.batching.max_delay);
+    }
+
+    // As the workers do: the largest preferred size that the batch reaches.
+    void cut_to_preferred() {
+        const auto samples = static_cast<std::uint32_t>(forming_.size()) * batch_;
+        const auto& sizes = spec_.batching.preferred;
+        const auto above = std::upper_bound(sizes.begin(), sizes.end(), samples);
+        if (above == sizes.begin()) return;
+        const std::size_t kept = *std::prev(above) / batch_;
+        if (kept == 0 || kept >= forming_.size()) return;
+        const auto cut = forming_.begin() + static_cast<std::ptrdiff_t>(kept);
+        carried_.assign(cut, forming_.end());
+        forming_.erase(cut, forming_.end());
+    }
+
+    // Records the batch that a server has run, when it takes the next one: by then it is known
+    // whether the window had ended when this one completed.
+    void record(Server& server) {
+        const Nanos window_end = std::min(data_.window_end, source_.window_end());
+        bool counted = false;
+        for (const Submission& s : server.queries) {
+            const bool late = server.completed > deadline(s);
+            counted = counted || s.counted;
+            data_.late += late ? 1 : 0;
+            if (late && s.counted) {
+                recorder_.time_out();
+            } else if (s.counted) {
+                recorder_.complete(
+                    s.query, s.client,
+                    {s.intended, s.submitted, server.start, server.start, server.completed}, batch_,
+                    0, window_end);
+            }
+        }
+        if (counted) recorder_.batch();
+        server.queries.clear();
+    }
+
+    const RunSpec& spec_;
     const DeviceModel& model_;
     std::uint32_t batch_;
-    std::uint64_t seed_;
-    std::priority_queue<Nanos, std::vector<Nanos>, std::greater<>> free_;
+    std::size_t capacity_;  // queries in a batch
+    Source& source_;
+    RunData& data_;
+    Recorder& recorder_;
+    std::vector<Server> servers_;
+    using Idle = std::pair<Nanos, std::uint32_t>;  // since when, and which server
+    std::priority_queue<Idle, std::vector<Idle>, std::greater<>> idle_;
+    std::vector<Submission> forming_;
+    std::vector<Submission> carried_;  // cut off the batch before
 };
 
-void run_open(const RunSpec& spec, const OpenLoop& pattern, std::uint32_t batch, Servers& servers,
-              RunData& data, bool (*keep_going)()) {
-    Recorder& recorder = *data.recorders.front();
-    if (spec.warmup > 0 && !pattern.window_is_drain) {
-        PlanCursor cursor(pattern.process->stream(spec.warmup_seed()), {{}, spec.warmup});
-        while (const auto query = cursor.next()) {
-            servers.serve(query->index, query->offset - spec.warmup);
-        }
-    }
-    PlanCursor cursor(pattern.process->stream(spec.seed), spec.limit);
-    const auto clients = pattern.clients;
-    while (const auto query = cursor.next()) {
-        if (query->index % kAskEvery == 0 && !keep_going()) {
-            data.window_end = query->offset;
-            break;
-        }
-        recorder.complete(query->index, static_cast<std::uint32_t>(query->index % clients),
-                          servers.serve(query->index, query->offset), batch, 0, data.window_end);
-    }
-}
-
-void run_closed(const RunSpec& spec, const ClosedLoop& pattern, std::uint32_t batch,
-                Servers& servers, RunData& data, bool (*keep_going)()) {
-    Recorder& recorder = *data.recorders.front();
-    using Turn = std::pair<Nanos, std::uint32_t>;  // when a client submits next, and which
-    std::priority_queue<Turn, std::vector<Turn>, std::greater<>> turns;
-    for (std::uint32_t c = 0; c < pattern.clients; ++c) turns.emplace(-spec.warmup, c);
-    std::vector<std::uint64_t> next(pattern.clients);
-    for (std::uint32_t c = 0; c < pattern.clients; ++c) next[c] = c;
-    std::vector<std::uint64_t> warm = next;
-    const std::uint64_t end = spec.limit.queries.value_or(UINT64_MAX);
-    const Nanos submit_until = spec.limit.duration.value_or(kNever);
-    for (std::uint64_t asked = 0; !turns.empty(); ++asked) {
-        if (asked % kAskEvery == 0 && !keep_going()) break;
-        const auto [now, client] = turns.top();
-        turns.pop();
-        const bool counted = now >= 0;
-        std::uint64_t& query = counted ? next[client] : warm[client];
-        const bool first = query == client;
-        if (counted && now >= submit_until && !first) continue;
-        const Stamps stamps = servers.serve(query, now);
-        if (counted) {
-            recorder.complete(query, client, stamps, batch, 0, data.window_end);
-        }
-        query += pattern.clients;
-        if (counted && query >= end) {
-            data.window_end = std::min(data.window_end, stamps.completed);
-        } else {
-            turns.emplace(stamps.completed + pattern.think_time, client);
-        }
+template <typename Source>
+void run_to_end(VirtualDevice<Source>& device, bool (*keep_going)()) {
+    for (std::uint64_t batches = 1; device.step(); ++batches) {
+        if (batches % kAskEvery == 0 && !keep_going()) return;
     }
 }
 
@@ -96,18 +271,23 @@ RunData run_virtual(const RunSpec& spec, const DeviceModel& device, std::uint32_
     RunData data;
     data.recorders.push_back(std::make_unique<Recorder>(0, spec.stamp_bytes));
     data.window_end = spec.limit.duration.value_or(kNever);
-    Servers servers(device, batch, spec.seed);
     if (const auto* pattern = std::get_if<OpenLoop>(&spec.pattern)) {
         const PlanSummary plan = summarize_plan(*pattern->process, spec.seed, spec.limit);
         data.planned = plan.queries;
         data.plan_hash = plan.hash;
-        if (!spec.limit.duration && !pattern->window_is_drain)
+        if (!spec.limit.duration && !pattern->window_is_drain) {
             data.window_end = plan.last_offset + 1;
-        run_open(spec, *pattern, batch, servers, data, keep_going);
+        }
+        PlannedSource source(spec, *pattern);
+        VirtualDevice servers(spec, device, batch, source, data);
+        run_to_end(servers, keep_going);
         if (pattern->window_is_drain) data.window_end = data.last_completed();
     } else {
-        run_closed(spec, std::get<ClosedLoop>(spec.pattern), batch, servers, data, keep_going);
-        data.planned = spec.limit.queries.value_or(data.completed());
+        TurnSource source(spec, std::get<ClosedLoop>(spec.pattern));
+        VirtualDevice servers(spec, device, batch, source, data);
+        run_to_end(servers, keep_going);
+        data.planned = spec.limit.queries.value_or(data.completed() + data.timeouts());
+        data.window_end = std::min(data.window_end, source.window_end());
         if (data.window_end == kNever) data.window_end = data.last_completed();  // cut short
     }
     return data;

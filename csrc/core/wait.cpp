@@ -57,13 +57,28 @@ void set_timer_slack() noexcept {
     prctl(PR_SET_TIMERSLACK, 1UL, 0, 0, 0);
 }
 
-unsigned available_cores() noexcept {
+std::vector<unsigned> available_cores() {
     cpu_set_t set;
     CPU_ZERO(&set);
+    std::vector<unsigned> cores;
     if (sched_getaffinity(0, sizeof(set), &set) == 0) {
-        return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
+        for (unsigned core = 0; core < CPU_SETSIZE; ++core) {
+            if (CPU_ISSET(core, &set)) cores.push_back(core);
+        }
+    } else {
+        for (unsigned core = 0; core < std::max(1U, std::thread::hardware_concurrency()); ++core) {
+            cores.push_back(core);
+        }
     }
-    return std::max(1U, std::thread::hardware_concurrency());
+    return cores;
+}
+
+void pin_thread(const CoreSet& cores) noexcept {
+    if (cores.empty()) return;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (const unsigned core : cores) CPU_SET(core, &set);
+    sched_setaffinity(0, sizeof(set), &set);
 }
 
 }  // namespace bytemlperf

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <vector>
 
 #include "core/clock.h"
 
@@ -40,7 +41,12 @@ void futex_wake(const std::atomic<std::uint32_t>& word, int threads) noexcept;
 // Lets this thread's timers fire when they are due: the default slack is 50 us.
 void set_timer_slack() noexcept;
 
-// Processors that this process may run on.
-unsigned available_cores() noexcept;
+// Processors that this process may run on, ascending.
+std::vector<unsigned> available_cores();
+
+// Binds the calling thread, and the threads that it will start, to these processors; empty: to all
+// that the process may run on, as before.
+using CoreSet = std::vector<unsigned>;
+void pin_thread(const CoreSet& cores) noexcept;
 
 }  // namespace bytemlperf

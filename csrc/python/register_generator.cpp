@@ -168,10 +168,12 @@ struct ReleaseAndDelete {
 };
 
 std::unique_ptr<Generator, ReleaseAndDelete> make_generator(const BackendSpec& backend,
-                                                            std::uint32_t instances, Clock clock) {
+                                                            std::uint32_t instances, Clock clock,
+                                                            const Pinning& pinning) {
     std::vector<std::unique_ptr<Backend>> backends;
     for (std::uint32_t i = 0; i < instances; ++i) backends.push_back(backend.make(clock));
-    return std::unique_ptr<Generator, ReleaseAndDelete>(new Generator(std::move(backends), clock));
+    return std::unique_ptr<Generator, ReleaseAndDelete>(
+        new Generator(std::move(backends), clock, pinning));
 }
 
 // Signals are seen by Python while a virtual run computes; an exception ends the window.
@@ -263,8 +265,12 @@ void register_generator(py::module_& m) {
             "The stamps recorded so far.")
         .def("finish", &Run::finish, py::call_guard<py::gil_scoped_release>());
 
+    py::class_<Pinning>(m, "Pinning", "Processors of the i-th client and instance thread.")
+        .def(py::init<std::vector<CoreSet>, std::vector<CoreSet>>(), py::arg("clients"),
+             py::arg("instances"));
     py::class_<Generator, std::unique_ptr<Generator, ReleaseAndDelete>>(m, "Generator")
-        .def(py::init(&make_generator), py::arg("backend"), py::arg("instances"), py::arg("clock"))
+        .def(py::init(&make_generator), py::arg("backend"), py::arg("instances"), py::arg("clock"),
+             py::arg("pinning"))
         .def("start", &Generator::start, py::arg("spec"), py::call_guard<py::gil_scoped_release>())
         .def("close", &Generator::close, py::call_guard<py::gil_scoped_release>(),
              "Unload every instance on its thread.")

@@ -27,7 +27,7 @@ py::array copy_stamps(const std::vector<std::unique_ptr<Recorder>>& recorders) {
         std::memcpy(out, recorders[i]->stamps(), counts[i] * sizeof(StampRecord));
         out += counts[i];
     }
-    return std::move(result);
+    return result;
 }
 
 namespace {
