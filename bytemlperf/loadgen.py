@@ -10,6 +10,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -129,7 +130,8 @@ class LoadGenerator:
             seed: of the arrival plan and of simulated service times.
             timeout: seconds from a query's intended time after which it counts as a timeout; its
                 client goes on, a later reply counts as late. A call that never returns is left
-                behind when everything else has ended.
+                behind when everything else has ended; where it holds the GIL, so that Python
+                cannot go on, ``bytemlperf-partial-<pid>.json`` is written and the process ends.
             p99_within: run until the 95 % interval of p99 lies within this share of it (0.05),
                 between ``min_duration`` and ``max_duration`` (default 60 s).
             keep_outputs: keep a copy of each query's outputs in ``Result.outputs``.
@@ -158,6 +160,7 @@ class LoadGenerator:
             threads_per_instance=getattr(self.backend, "threads_per_instance", 1),
             batching=self.batching.to_core() if self.batching else None,
             timeout=0 if timeout is None else round(timeout * 1e9),
+            partial_path=str(Path.cwd() / f"bytemlperf-partial-{os.getpid()}.json"),
         )
         self._kept.clear()
         rule = StoppingRule(p99_within, min_duration or 0.0) if p99_within else None

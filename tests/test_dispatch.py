@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -378,3 +382,25 @@ def test_nobody_spins_where_a_client_shares_a_core_with_an_instance() -> None:
 def test_a_processor_that_is_not_there_is_refused() -> None:
     with pytest.raises(bmp.UsageError, match="no processor 4095"):
         bmp.Pin(clients=[4095])
+
+
+def test_a_call_that_keeps_the_gil_leaves_a_partial_result(tmp_path: Path) -> None:
+    """ctypes.PyDLL calls C with the GIL held: from the fifth query on, Python stands still."""
+    script = """
+import ctypes, bytemlperf as bmp
+calls = iter(range(100))
+def backend(feeds):
+    if next(calls) == 5:
+        ctypes.PyDLL(None).sleep(1000)
+bmp.LoadGenerator(backend).run(bmp.Constant(100), queries=20, timeout=0.2)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "GIL" in done.stderr
+    (partial,) = tmp_path.glob("bytemlperf-partial-*.json")
+    data = json.loads(partial.read_text())
+    assert (data["planned"], data["completed"], data["timeouts"]) == (20, 5, 15)
+    assert 0 < data["latency_s"]["0.99"] < 0.2

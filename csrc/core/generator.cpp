@@ -6,6 +6,8 @@
 #include <chrono>
 #include <utility>
 
+#include "core/partial.h"
+
 namespace bytemlperf {
 
 namespace {
@@ -14,6 +16,8 @@ constexpr Nanos kStartDelay = 500'000;    // between the gate and the first quer
 constexpr Nanos kIdleWait = 20'000'000;   // how long a waiting client sleeps before it looks again
 constexpr Nanos kWatchEvery = 1'000'000;  // how late a timeout may be counted
 constexpr Nanos kGrace = 500'000'000;     // for a call that outlived every deadline to return
+// A run is over, but its owner, who asks every few milliseconds, has not asked for so long.
+constexpr Nanos kOwnerGone = 10 * kSecond;
 
 std::uint32_t client_count(const RunSpec& spec) {
     return std::visit([](const auto& pattern) { return pattern.clients; }, spec.pattern);
@@ -174,6 +178,7 @@ void Run::leave(std::uint32_t worker) {
 }
 
 bool Run::wait(Nanos timeout) {
+    asked_at_ = run_.clock.now();
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, std::chrono::nanoseconds(timeout),
                              [this] { return left_ == participants_; });
@@ -292,8 +297,19 @@ void Run::watch() {
             for (std::uint32_t i = 0; i < workers_.size(); ++i) {
                 if (workers_[i]->stuck()) leave(i);
             }
+            if (now - drained_at > kOwnerGone) give_up_process();
         }
     }
+}
+
+// A call that never returns may hold what the owner needs to go on: Python's GIL.
+void Run::give_up_process() const {
+    {
+        const std::lock_guard lock(mutex_);
+        const bool ended = left_ == participants_;
+        if (!ended || run_.clock.now() - asked_at_ < kOwnerGone) return;
+    }
+    if (!run_.spec.partial_path.empty()) save_and_exit(run_.spec.partial_path, data_);
 }
 
 Live Run::live() const {

@@ -63,6 +63,7 @@ class Run : public std::enable_shared_from_this<Run> {
     void think(std::uint32_t client, Nanos until, DeadlineWaiter& waiter);
     void end_window(Nanos at) noexcept;
     void watch();
+    void give_up_process() const;
 
     std::uint32_t clients_;
     bool direct_;  // closed loop with an instance for each client: the client is the instance
@@ -71,8 +72,9 @@ class Run : public std::enable_shared_from_this<Run> {
     Recorder* watchdog_ = nullptr;  // the last of the recorders, where there is a timeout
     std::vector<std::unique_ptr<Worker>> workers_;
     std::atomic<std::uint32_t> clients_left_;
-    std::atomic<bool> over_{false};  // ends the watchdog
-    Nanos submit_until_ = kNever;    // set once, before the gate opens
+    std::atomic<bool> over_{false};        // ends the watchdog
+    std::atomic<Nanos> asked_at_{kNever};  // when wait() was last called
+    Nanos submit_until_ = kNever;          // set once, before the gate opens
 
     mutable std::mutex mutex_;  // guards the members below
     std::condition_variable changed_;

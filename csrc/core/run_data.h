@@ -60,6 +60,7 @@ struct RunSpec {
     std::uint64_t seed = 0;
     std::size_t stamp_bytes = 0;
     bool keep_outputs = false;
+    std::string partial_path;                // see save_and_exit()
     std::uint32_t threads_per_instance = 1;  // that the backend computes with
     Pinning pinning;
     bool asynchronous = false;  // set by the generator from its backends

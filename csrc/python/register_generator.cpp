@@ -141,7 +141,8 @@ BackendSpec native_backend(const std::string& path, const std::string& config,
 RunSpec make_spec(const py::object& pattern, std::optional<std::uint64_t> queries,
                   std::optional<Nanos> duration, Nanos warmup, std::uint64_t seed,
                   std::size_t stamp_bytes, bool keep_outputs, std::uint32_t threads_per_instance,
-                  const std::optional<Batching>& batching, Nanos timeout) {
+                  const std::optional<Batching>& batching, Nanos timeout,
+                  const std::string& partial_path) {
     RunSpec spec;
     if (py::isinstance<ClosedLoop>(pattern)) {
         spec.pattern = pattern.cast<ClosedLoop>();
@@ -156,6 +157,7 @@ RunSpec make_spec(const py::object& pattern, std::optional<std::uint64_t> querie
     spec.threads_per_instance = threads_per_instance;
     spec.batching = batching.value_or(Batching{});
     spec.timeout = timeout;
+    spec.partial_path = partial_path;
     return spec;
 }
 
@@ -240,7 +242,7 @@ void register_generator(py::module_& m) {
         .def(py::init(&make_spec), py::kw_only(), py::arg("pattern"), py::arg("queries"),
              py::arg("duration"), py::arg("warmup"), py::arg("seed"), py::arg("stamp_bytes"),
              py::arg("keep_outputs"), py::arg("threads_per_instance"), py::arg("batching"),
-             py::arg("timeout"));
+             py::arg("timeout"), py::arg("partial_path"));
 
     py::native_enum<Phase>(m, "Phase", "enum.Enum")
         .value("load", Phase::kLoad)
