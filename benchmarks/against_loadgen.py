@@ -1,119 +1,133 @@
-"""This generator beside MLPerf LoadGen (``pip install mlcommons-loadgen``), in interleaved pairs.
+"""This generator beside MLPerf LoadGen, both driving a backend that does nothing.
 
-``python benchmarks/against_loadgen.py [--pairs 15]``
+``python benchmarks/against_loadgen.py [--pairs 15]``     (pip install mlcommons-loadgen; g++)
 
-Each measurement runs in a process of its own, one after the other (A B A B ...), so that drift of
-the host meets both and neither inherits the other's threads. Both drive a Python function that
-does nothing; LoadGen's latency for it is its own lateness.
+Every run has a process of its own, so that neither inherits the other's threads. LoadGen's latency
+for a backend that takes no time is its own lateness; beside it stands our schedule lag.
 """
 
 from __future__ import annotations
 
-import argparse
+import functools
 import json
-import re
-import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+import loadgen_peer
+from pairs import Row, main, table
+
 SECONDS = 1.0
-RATE = 50_000.0
+_LADDER = [50_000 * 1.25**i for i in range(30)]  # rates that are tried, queries a second
+_HELD_SHARE = 0.99  # of the rate, completed inside the window
+_HELD_LAG_NS = 1e6  # p99
+
+_OURS = """
+import json, sys
+import bytemlperf as bmp
+kind, clients, rate, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
+backend = bmp.NullBackend() if kind == "native" else lambda feeds: None
+with bmp.LoadGenerator(backend, instances=clients) as generator:
+    pattern = bmp.Poisson(rate) if rate else bmp.ClosedLoop(clients)
+    result = generator.run(pattern, duration=seconds, warmup=0.05)
+lag = result.schedule_lag
+print(json.dumps({"qps": result.queries_per_second, "p50": 1e9 * lag.p50, "p99": 1e9 * lag.p99}))
+"""
 
 
-def loadgen(scenario: str, rate: float) -> dict[str, float]:
-    """LoadGen with a Python system under test that completes at once."""
-    import mlperf_loadgen as lg
-
-    def issue(samples: list[object]) -> None:
-        lg.QuerySamplesComplete([lg.QuerySampleResponse(s.id, 0, 0) for s in samples])  # type: ignore[attr-defined]
-
-    settings = lg.TestSettings()
-    settings.scenario = getattr(lg.TestScenario, scenario)
-    settings.mode = lg.TestMode.PerformanceOnly
-    settings.min_duration_ms = int(1e3 * SECONDS)
-    settings.min_query_count = 100
-    settings.single_stream_expected_latency_ns = 1000
-    settings.server_target_qps = rate
-    settings.server_target_latency_ns = 1_000_000_000
-    sut = lg.ConstructSUT(issue, lambda: None)
-    qsl = lg.ConstructQSL(1024, 1024, lambda _: None, lambda _: None)
-    with tempfile.TemporaryDirectory() as folder:
-        log = lg.LogSettings()
-        log.log_output.outdir = folder
-        log.log_output.copy_summary_to_stdout = False
-        log.enable_trace = False
-        lg.StartTestWithLogSettings(sut, qsl, settings, log, "")
-        summary = (Path(folder) / "mlperf_log_summary.txt").read_text()
-    found = {
-        name: float(re.search(rf"{label}\s*: ([\d.]+)", summary).group(1))  # type: ignore[union-attr]
-        for name, label in (
-            ("p50", r"50.00 percentile latency \(ns\)"),
-            ("p99", r"99.00 percentile latency \(ns\)"),
-        )
-    }
-    rates = re.findall(
-        r"(?:QPS w/ loadgen overhead|Completed samples per second)\s*: ([\d.]+)", summary
-    )
-    return found | {"qps": float(rates[0])}
-
-
-def ours(clients: int, rate: float) -> dict[str, float]:
-    """This generator: closed loop, or Poisson where a rate is given."""
-    import bytemlperf as bmp
-
-    with bmp.LoadGenerator(lambda feeds: None, instances=clients) as generator:
-        pattern = bmp.Poisson(rate) if rate else bmp.ClosedLoop(clients)
-        result = generator.run(pattern, duration=SECONDS, warmup=0.05)
-    return {
-        "qps": result.queries_per_second,
-        "p50": 1e9 * result.schedule_lag.p50,
-        "p99": 1e9 * result.schedule_lag.p99,
-    }
-
-
-def measured(*arguments: str) -> dict[str, float]:
-    """Run one measurement in a process of its own."""
+def ours(kind: str, clients: int, rate: float) -> dict[str, float]:
+    """Closed loop, or Poisson where a rate is given."""
     done = subprocess.run(
-        [sys.executable, __file__, "--one", *arguments], capture_output=True, text=True, check=True
+        [sys.executable, "-c", _OURS, kind, str(clients), str(rate), str(SECONDS)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return dict(json.loads(done.stdout))
+
+
+def spin_floor(rate: float, busy: int) -> float:
+    """The p99 lag in ns of a loop that only reads the clock until the next deadline, while
+    ``busy`` other threads keep their cores busy."""
+    done = subprocess.run(
+        [_spin_program(), str(rate), str(SECONDS), str(busy)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return float(done.stdout.split()[1])
+
+
+@functools.cache
+def _spin_program() -> str:
+    program = Path(tempfile.mkdtemp(prefix="spin-")) / "spin_floor"
+    csrc = Path(__file__).parents[1] / "csrc"
+    subprocess.run(
+        ["g++", "-std=c++20", "-O2", f"-I{csrc}", "-o", str(program),
+         str(loadgen_peer.NATIVE / "spin_floor.cpp"), str(csrc / "core/clock.cpp"),
+         "-lpthread"],
+        check=True,
+    )  # fmt: skip
+    return str(program)
+
+
+def highest_rate_held(run: Callable[[float], dict[str, float]]) -> float:
+    """The last rate of the ladder at which the load was what was asked for; two misses end it."""
+    held = 0.0
+    misses = 0
+    for rate in _LADDER:
+        seen = run(rate)
+        if seen["qps"] >= _HELD_SHARE * rate and seen["p99"] <= _HELD_LAG_NS:
+            held, misses = rate, 0
+        else:
+            misses += 1
+        if misses == 2:
+            break
+    return held
+
+
+def measure(pairs: int) -> str:
+    single = Row("Python no-op, one client", "LoadGen SingleStream", "queries/s", ">= 20")
+    native = Row("native null, one client", "LoadGen SingleStream, C++", "queries/s", ">= 15")
+    three = Row("Python no-op, three clients", "one client", "queries/s", ">= 0.75")
+    p50 = Row("Python no-op, Poisson 50,000/s, p50 lag", "LoadGen Server", "ns", "<= 0.2")
+    p99 = Row("Python no-op, Poisson 50,000/s, p99 lag", "LoadGen Server", "ns", "<= 0.2")
+    lag_100k = "native null, Poisson 100,000/s, p99 lag"
+    floor = Row(
+        lag_100k, "bare spin loop, a second thread busy as the backend's is", "ns", "<= 1.5"
     )
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    alone = Row(lag_100k, "bare spin loop, alone on the host", "ns")
+    for _ in range(pairs):
+        one = ours("python", 1, 0)
+        single.add(one["qps"], loadgen_peer.python("SingleStream", 1, SECONDS)["qps"])
+        three.add(ours("python", 3, 0)["qps"], one["qps"])
+        native.add(
+            ours("native", 1, 0)["qps"], loadgen_peer.native("SingleStream", 1, SECONDS)["qps"]
+        )
+        lag, theirs = (
+            ours("python", 1, 50_000),
+            loadgen_peer.python("Server", 50_000, SECONDS),
+        )
+        p50.add(lag["p50"], theirs["p50"])
+        p99.add(lag["p99"], theirs["p99"])
+        ours_100k = ours("native", 1, 100_000)["p99"]
+        floor.add(ours_100k, spin_floor(100_000, 1))
+        alone.add(ours_100k, spin_floor(100_000, 0))
+    return table([single, native, three, p50, p99, floor, alone])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=15)
-    parser.add_argument("--one", nargs=3, metavar=("WHO", "WHAT", "RATE"))
-    arguments = parser.parse_args()
-    if arguments.one:
-        who, what, rate = arguments.one
-        run = ours(int(what), float(rate)) if who == "ours" else loadgen(what, float(rate))
-        print(json.dumps(run))
-        return
-    print(f"median of {arguments.pairs} interleaved pairs, Python no-op\n")
-    print("| figure | bytemlperf | LoadGen | ratio |\n|---|---|---|---|")
-    rows: dict[str, list[tuple[float, float]]] = {}
-    for _ in range(arguments.pairs):
-        one, theirs = measured("ours", "1", "0"), measured("loadgen", "SingleStream", "1")
-        three = measured("ours", "3", "0")
-        poisson = measured("ours", "1", str(RATE))
-        server = measured("loadgen", "Server", str(RATE))
-        for name, pair in (
-            ("one client, queries/s", (one["qps"], theirs["qps"])),
-            (
-                "three clients on three instances, queries/s (beside one)",
-                (three["qps"], one["qps"]),
-            ),
-            (f"Poisson {RATE:,.0f}/s, lag p50, ns", (poisson["p50"], server["p50"])),
-            (f"Poisson {RATE:,.0f}/s, lag p99, ns", (poisson["p99"], server["p99"])),
-        ):
-            rows.setdefault(name, []).append(pair)
-    for name, pairs in rows.items():
-        mine, others = (statistics.median(values) for values in zip(*pairs, strict=True))
-        ratio = statistics.median(a / b for a, b in pairs)
-        print(f"| {name} | {mine:,.0f} | {others:,.0f} | {ratio:.3g} |")
+def measure_rates(pairs: int) -> str:
+    python = Row("Python no-op, highest rate held", "LoadGen Server", "queries/s", ">= 4")
+    native = Row("native null, highest rate held", "LoadGen Server, C++", "queries/s", ">= 4")
+    for _ in range(pairs):
+        python.add(
+            highest_rate_held(lambda rate: ours("python", 1, rate)),
+            highest_rate_held(lambda rate: loadgen_peer.python("Server", rate, SECONDS)),
+        )
+        native.add(
+            highest_rate_held(lambda rate: ours("native", 1, rate)),
+            highest_rate_held(lambda rate: loadgen_peer.native("Server", rate, SECONDS)),
+        )
+    return table([python, native])
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, lambda pairs: measure(pairs) + "\n\n" + measure_rates(max(1, pairs // 5)))

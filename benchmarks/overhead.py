@@ -1,18 +1,14 @@
 """What the load generator costs, beside physical floors measured in the same run.
 
 ``python benchmarks/overhead.py [--pairs 15]``
-
-Each pair times the generator and its floor one after the other (A B A B ...), so that drift of the
-host meets both; the medians and the median of the pairwise ratios are printed.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+
+from pairs import Row, main, table
 
 import bytemlperf as bmp
 from bytemlperf import _core
@@ -48,65 +44,32 @@ def python_timing_loop() -> float:
     return (clock() - start) / calls
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """The generator beside its floor."""
-
-    what: str
-    floor: str
-    measured: Callable[[], float]
-    floor_of: Callable[[], float]
-
-
-COMPARISONS = (
-    Comparison(
-        "native null backend, closed loop, one client",
-        "two clock_gettime reads",
-        lambda: nanoseconds_a_query(bmp.NullBackend()),
-        two_clock_reads,
-    ),
-    Comparison(
-        "Python no-op, closed loop, one client",
-        "tightest Python timing loop",
-        lambda: nanoseconds_a_query(no_op),
-        python_timing_loop,
-    ),
-)
-
-
 def virtual_queries_per_second() -> tuple[float, float]:
     """M/D/1 at rho 0.8 on the virtual clock: (queries a second of real time, mean / service)."""
     service = 1e-3
-    with bmp.LoadGenerator(
-        bmp.SimulatedDevice(bmp.Deterministic(service)), clock="virtual"
-    ) as generator:
+    device = bmp.SimulatedDevice(bmp.Deterministic(service))
+    with bmp.LoadGenerator(device, clock="virtual") as generator:
         start = time.perf_counter()
         result = generator.run(bmp.Poisson(0.8 / service), queries=2_000_000, stamps=0)
         elapsed = time.perf_counter() - start
     return result.completed / elapsed, result.latency.mean / service
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=15)
-    pairs = parser.parse_args().pairs
-    print(f"median of {pairs} interleaved pairs, ns a query\n")
-    print("| generator | ns | floor | ns | ratio |\n|---|---|---|---|---|")
-    for comparison in COMPARISONS:
-        measured, floors = [], []
-        for _ in range(pairs):
-            measured.append(comparison.measured())
-            floors.append(comparison.floor_of())
-        ratio = statistics.median(m / f for m, f in zip(measured, floors, strict=True))
-        print(
-            f"| {comparison.what} | {statistics.median(measured):.1f} | {comparison.floor} | "
-            f"{statistics.median(floors):.1f} | {ratio:.2f} |"
-        )
+def measure(pairs: int) -> str:
+    native = Row("native null, one client", "two clock_gettime reads", "ns a query", "<= 1.5")
+    python = Row("Python no-op, one client", "tightest Python timing loop", "ns a query")
+    for _ in range(pairs):
+        native.add(nanoseconds_a_query(bmp.NullBackend()), two_clock_reads())
+        python.add(nanoseconds_a_query(no_op), python_timing_loop())
     rates = [virtual_queries_per_second() for _ in range(5)]
     rate = statistics.median(r for r, _ in rates)
     mean = statistics.median(m for _, m in rates)
-    print(f"\nvirtual clock, M/D/1 at rho 0.8: {rate:,.0f} queries/s; mean {mean:.3f} S (theory 3)")
+    return (
+        table([native, python])
+        + f"\n\nVirtual clock, M/D/1 at rho 0.8: {rate:,.0f} queries a second of real time; mean "
+        f"sojourn {mean:.3f} service times (theory 3)."
+    )
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, measure)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bytemlperf as bmp
@@ -137,6 +137,7 @@ def reference(arrivals: list[int], policy: Policy) -> list[int | None]:
     return answers
 
 
+@settings(max_examples=300)
 @given(
     st.builds(
         Policy,

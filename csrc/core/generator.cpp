@@ -16,6 +16,7 @@ constexpr Nanos kStartDelay = 500'000;    // between the gate and the first quer
 constexpr Nanos kIdleWait = 20'000'000;   // how long a waiting client sleeps before it looks again
 constexpr Nanos kWatchEvery = 1'000'000;  // how late a timeout may be counted
 constexpr Nanos kGrace = 500'000'000;     // for a call that outlived every deadline to return
+constexpr std::size_t kStampsAhead = 1U << 18U;  // 14 MiB
 // A run is over, but its owner, who asks every few milliseconds, has not asked for so long.
 constexpr Nanos kOwnerGone = 10 * kSecond;
 
@@ -84,6 +85,10 @@ void Run::start(std::vector<std::unique_ptr<Instance>>& instances) {
     const auto self = shared_from_this();
     const auto used = static_cast<std::uint32_t>(workers_.size());
     participants_ = used + (direct_ ? 0 : clients_);
+    const std::uint64_t stamps = data_.planned > 0 ? data_.planned : kStampsAhead;
+    for (const auto& recorder : data_.recorders) {
+        recorder->stamps().prepare(std::min<std::uint64_t>(stamps, kStampsAhead));
+    }
     for (std::uint32_t i = 0; i < used; ++i) {
         instances[i]->post([self, i](Backend& backend) { self->work(i, backend); });
     }
@@ -178,10 +183,34 @@ void Run::leave(std::uint32_t worker) {
 }
 
 bool Run::wait(Nanos timeout) {
-    asked_at_ = run_.clock.now();
-    std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, std::chrono::nanoseconds(timeout),
-                             [this] { return left_ == participants_; });
+    const Nanos asked_at = run_.clock.now();
+    asked_at_ = asked_at;
+    for (;;) {
+        const Nanos enough_for = prepare_stamps();
+        const Nanos left = asked_at + timeout - run_.clock.now();
+        std::unique_lock lock(mutex_);
+        const bool ended = changed_.wait_for(
+            lock, std::chrono::nanoseconds(std::clamp<Nanos>(left, 0, enough_for)),
+            [this] { return left_ == participants_; });
+        if (ended || left <= enough_for) return ended;
+    }
+}
+
+// The thread that waits for the run keeps memory for stamps ready ahead of those who write them.
+// Returns how long it will last.
+Nanos Run::prepare_stamps() {
+    const Nanos elapsed = std::max<Nanos>(1, run_.clock.now() - run_.window_start);
+    Nanos lasts = kSecond;
+    for (const auto& recorder : data_.recorders) {
+        StampBuffer& stamps = recorder->stamps();
+        const std::size_t count = stamps.count();
+        if (count == stamps.capacity()) continue;
+        stamps.prepare(kStampsAhead);
+        const double per_second = 1e9 * static_cast<double>(count) / static_cast<double>(elapsed);
+        const double seconds = kStampsAhead / 2.0 / std::max(per_second, 1.0);
+        lasts = std::min(lasts, static_cast<Nanos>(1e9 * std::min(seconds, 1.0)));
+    }
+    return std::max<Nanos>(lasts, 1'000'000);
 }
 
 void Run::stop() noexcept {

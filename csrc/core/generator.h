@@ -48,6 +48,7 @@ class Run : public std::enable_shared_from_this<Run> {
     }
 
     void plan();
+    Nanos prepare_stamps();
     bool pass_gate();
     void note_usage(const ThreadUsage& before);
     void leave();

@@ -46,10 +46,11 @@ class Histogram {
         const std::size_t bucket = bucket_of(value);
         bump(counts_[bucket], 1);
         bump(count_, 1);
+        if (value < min_.load(kRelaxed)) min_.store(value, kRelaxed);
+        if (value == 0) return bucket;  // often: a query that nobody waits for has empty intervals
         bump(sum_, value);
         const auto v = static_cast<double>(value);
         sum_squares_.store(sum_squares_.load(kRelaxed) + v * v, kRelaxed);
-        if (value < min_.load(kRelaxed)) min_.store(value, kRelaxed);
         if (value > max_.load(kRelaxed)) max_.store(value, kRelaxed);
         return bucket;
     }

@@ -17,18 +17,16 @@ void add(Timeline::Bin& into, const Timeline::Bin& from) {
 }  // namespace
 
 void WindowCounts::merge(const WindowCounts& other) {
-    for (std::size_t i = other.low_; i <= other.high_ && other.counts_; ++i) {
-        if (const std::uint64_t n = other.counts_[i]) {
-            add(i);
-            counts_[i] += n - 1;
-        }
-    }
+    for (const auto& [bucket, count] : other.buckets()) add(bucket, count);
 }
 
 std::vector<std::pair<std::size_t, std::uint64_t>> WindowCounts::buckets() const {
     std::vector<std::pair<std::size_t, std::uint64_t>> result;
-    for (std::size_t i = low_; i <= high_ && counts_; ++i) {
-        if (counts_[i] != 0) result.emplace_back(i, counts_[i]);
+    for (std::size_t b = 0; blocks_ && b < blocks_->size(); ++b) {
+        const auto& block = (*blocks_)[b];
+        for (std::size_t i = 0; block && i < kBlock; ++i) {
+            if ((*block)[i] != 0) result.emplace_back(b * kBlock + i, (*block)[i]);
+        }
     }
     return result;
 }
@@ -50,9 +48,7 @@ void Timeline::merge(const Timeline& other) {
 }
 
 Recorder::Recorder(std::uint32_t instance, std::size_t stamp_bytes)
-    : instance_(instance),
-      stamp_capacity_(stamp_bytes / sizeof(StampRecord)),
-      stamps_(new StampRecord[stamp_capacity_]) {}
+    : instance_(instance), stamps_(stamp_bytes) {}
 
 void Recorder::fail(const std::string& kind, const std::string& message, Nanos at,
                     Nanos window_start) {

@@ -5,7 +5,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <string>
@@ -14,51 +13,33 @@
 
 #include "core/clock.h"
 #include "core/histogram.h"
+#include "core/stamp_buffer.h"
 
 namespace bytemlperf {
-
-// The life of one query. Each difference of neighbours is one interval, so that they sum exactly
-// to the latency, completed - intended.
-struct Stamps {
-    Nanos intended;   // the plan; in closed loop = submitted
-    Nanos submitted;  // the client hands it over
-    Nanos ready;      // its batch is closed and gathered
-    Nanos entered;    // the backend may be called (a Python one: the GIL is held)
-    Nanos completed;  // the backend has answered
-};
 
 enum class Interval : std::uint8_t { kLatency, kServiceTime, kScheduleLag, kQueueWait, kGilWait };
 inline constexpr std::size_t kIntervals = 5;
 
-// Layout of Result.stamps; the binding describes it to numpy field by field.
-struct StampRecord {
-    std::uint64_t query;
-    std::uint32_t client;
-    std::uint32_t instance;
-    Stamps stamps;
-};
-
-// The latencies of one window as bare bucket counts, allocated when the first one comes.
+// The latencies of one window as bare bucket counts. Buckets lie in small blocks that are allocated
+// when the first latency falls into them: of the whole range a window sees a few.
 class WindowCounts {
   public:
-    void add(std::size_t bucket) {
-        if (!counts_)
-            counts_.reset(static_cast<std::uint64_t*>(std::calloc(Histogram::kBuckets, 8)));
-        ++counts_.get()[bucket];
-        if (bucket < low_) low_ = bucket;
-        if (bucket > high_) high_ = bucket;
+    void add(std::size_t bucket, std::uint64_t count = 1) {
+        if (!blocks_) blocks_ = std::make_unique<Blocks>();
+        std::unique_ptr<Block>& block = (*blocks_)[bucket / kBlock];
+        if (!block) block = std::make_unique<Block>();
+        (*block)[bucket % kBlock] += count;
     }
     void merge(const WindowCounts& other);
+    // Non-empty ones, ascending.
     [[nodiscard]] std::vector<std::pair<std::size_t, std::uint64_t>> buckets() const;
 
   private:
-    struct Free {
-        void operator()(std::uint64_t* counts) const noexcept { std::free(counts); }
-    };
-    // Zero pages of the kernel: only those that are counted into become resident.
-    std::unique_ptr<std::uint64_t[], Free> counts_;
-    std::size_t low_ = Histogram::kBuckets;  // the range that merging has to walk
-    std::size_t high_ = 0;
+    static constexpr std::size_t kBlock = 64;
+    using Block = std::array<std::uint64_t, kBlock>;
+    using Blocks = std::array<std::unique_ptr<Block>, (Histogram::kBuckets + kBlock - 1) / kBlock>;
+
+    std::unique_ptr<Blocks> blocks_;
 };
 
 // Completions by time: 128 windows whose width doubles, by merging pairs, when the run outgrows
@@ -126,13 +107,7 @@ class Recorder {
             samples_in_window_ += samples;
         }
         if (s.completed > last_completed_) last_completed_ = s.completed;
-        const std::size_t n = stamp_count_.load(std::memory_order_relaxed);
-        if (n < stamp_capacity_) {
-            stamps_[n] = {query, client, instance_, s};
-            stamp_count_.store(n + 1, std::memory_order_release);
-        } else {
-            stamps_complete_ = false;
-        }
+        if (!stamps_.push({query, client, instance_, s})) stamps_complete_ = false;
     }
     void time_out() noexcept {
         timeouts_.store(timeouts_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
@@ -152,11 +127,9 @@ class Recorder {
     [[nodiscard]] std::uint64_t timeouts() const noexcept {
         return timeouts_.load(std::memory_order_relaxed);
     }
-    // Stamps published so far; they may be read while the run goes on.
-    [[nodiscard]] std::size_t stamp_count() const noexcept {
-        return stamp_count_.load(std::memory_order_acquire);
-    }
-    [[nodiscard]] const StampRecord* stamps() const noexcept { return stamps_.get(); }
+    // May be read, and memory prepared, while the run goes on.
+    [[nodiscard]] const StampBuffer& stamps() const noexcept { return stamps_; }
+    [[nodiscard]] StampBuffer& stamps() noexcept { return stamps_; }
 
     // The rest is read after the run only.
     [[nodiscard]] bool stamps_complete() const noexcept { return stamps_complete_; }
@@ -178,9 +151,7 @@ class Recorder {
     std::uint64_t queries_in_window_ = 0;
     std::uint64_t samples_in_window_ = 0;
     Nanos last_completed_ = 0;
-    std::size_t stamp_capacity_;
-    std::unique_ptr<StampRecord[]> stamps_;  // pages are touched as they fill
-    std::atomic<std::size_t> stamp_count_{0};
+    StampBuffer stamps_;
     bool stamps_complete_ = true;
     std::uint64_t batches_ = 0;
     std::atomic<std::uint64_t> errors_{0};

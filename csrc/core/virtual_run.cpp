@@ -178,18 +178,12 @@ class VirtualDevice {
     std::optional<Nanos> form() {
         const Nanos idle = idle_.top().first;
         forming_.clear();
-        forming_.swap(carried_);
+        for (const Submission& s : std::exchange(carried_, {})) add(s, idle);
         while (forming_.size() < capacity_) {
             const std::optional<Submission> s = source_.peek();
             if (!s || (!forming_.empty() && s->submitted > closes_at(idle))) break;
             source_.pop();
-            const Nanos taken = std::max(idle, s->submitted);
-            if (deadline(*s) <= taken) {
-                if (s->counted) recorder_.time_out();
-                source_.answered(*s, taken);
-            } else {
-                forming_.push_back(*s);
-            }
+            add(*s, idle);
         }
         if (forming_.empty()) return std::nullopt;
         const Nanos newest = std::max(idle, forming_.back().submitted);
@@ -202,6 +196,17 @@ class VirtualDevice {
         }
         cut_to_preferred();
         return closed;
+    }
+
+    // Adds a query to the forming batch, unless it has timed out already.
+    void add(const Submission& s, Nanos idle) {
+        const Nanos taken = std::max(idle, s.submitted);
+        if (deadline(s) > taken) {
+            forming_.push_back(s);
+            return;
+        }
+        if (s.counted) recorder_.time_out();
+        source_.answered(s, taken);
     }
 
     [[nodiscard]] Nanos closes_at(Nanos idle) const noexcept {

@@ -18,13 +18,13 @@ py::array copy_stamps(const std::vector<std::unique_ptr<Recorder>>& recorders) {
     std::vector<std::size_t> counts;
     std::size_t total = 0;
     for (const auto& recorder : recorders) {
-        counts.push_back(recorder->stamp_count());
+        counts.push_back(recorder->stamps().count());
         total += counts.back();
     }
     py::array_t<StampRecord> result(static_cast<py::ssize_t>(total));
     StampRecord* out = result.mutable_data();
     for (std::size_t i = 0; i < recorders.size(); ++i) {
-        std::memcpy(out, recorders[i]->stamps(), counts[i] * sizeof(StampRecord));
+        std::memcpy(out, recorders[i]->stamps().data(), counts[i] * sizeof(StampRecord));
         out += counts[i];
     }
     return result;

@@ -170,8 +170,8 @@ void everything_at_once_still_adds_up() {
             CHECK(data.errors() > 0 && data.timeouts() > 0);
             std::vector<int> seen(1500);
             for (const auto& recorder : data.recorders) {
-                for (std::size_t i = 0; i < recorder->stamp_count(); ++i) {
-                    ++seen.at(recorder->stamps()[i].query);
+                for (std::size_t i = 0; i < recorder->stamps().count(); ++i) {
+                    ++seen.at(recorder->stamps().data()[i].query);
                 }
             }
             bool once = true;

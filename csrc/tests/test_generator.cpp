@@ -83,8 +83,8 @@ void every_query_is_answered_once(std::uint32_t clients, int instances) {
             CHECK(data.planned == 1001 && data.completed() == 1001 && data.errors() == 0);
             std::vector<int> seen(1001);
             for (const auto& recorder : data.recorders) {
-                for (std::size_t i = 0; i < recorder->stamp_count(); ++i) {
-                    const StampRecord& r = recorder->stamps()[i];
+                for (std::size_t i = 0; i < recorder->stamps().count(); ++i) {
+                    const StampRecord& r = recorder->stamps().data()[i];
                     ++seen.at(r.query);
                     const Stamps& s = r.stamps;
                     CHECK(r.query % clients == r.client);

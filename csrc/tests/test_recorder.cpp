@@ -34,11 +34,12 @@ void intervals_sum_to_the_latency() {
 void stamps_stop_at_their_budget() {
     Recorder recorder(5, 10 * sizeof(StampRecord));
     for (std::uint64_t i = 0; i < 10; ++i) recorder.complete(i, 2, {1, 2, 3, 4, 5}, 1, 0, kNever);
-    CHECK(recorder.stamp_count() == 10 && recorder.stamps_complete());
+    CHECK(recorder.stamps().count() == 10 && recorder.stamps_complete());
     recorder.complete(10, 2, {1, 2, 3, 4, 5}, 1, 0, kNever);
-    CHECK(recorder.stamp_count() == 10 && !recorder.stamps_complete());
-    CHECK(recorder.stamps()[9].query == 9 && recorder.stamps()[9].client == 2);
-    CHECK(recorder.stamps()[9].instance == 5 && recorder.stamps()[9].stamps.completed == 5);
+    CHECK(recorder.stamps().count() == 10 && !recorder.stamps_complete());
+    CHECK(recorder.stamps().data()[9].query == 9 && recorder.stamps().data()[9].client == 2);
+    CHECK(recorder.stamps().data()[9].instance == 5 &&
+          recorder.stamps().data()[9].stamps.completed == 5);
 }
 
 void a_timeline_keeps_every_query_as_it_widens() {
