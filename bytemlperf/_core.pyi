@@ -7,7 +7,7 @@ import enum
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['ArrivalProcess', 'BackendSpec', 'Batching', 'Clock', 'ClosedLoop', 'Completion', 'ConstantArrivals', 'DeterministicService', 'DeviceModel', 'ExponentialService', 'Generator', 'Histogram', 'Interval', 'Live', 'LognormalService', 'OfflineArrivals', 'OpenLoop', 'Phase', 'Pinning', 'PoissonArrivals', 'PythonHooks', 'Run', 'RunData', 'RunSpec', 'SamplePool', 'ServiceTime', 'TableService', 'ThreadUsage', 'available_cores', 'run_virtual']
+__all__: list[str] = ['ArrivalProcess', 'BackendSpec', 'Batching', 'Clock', 'ClosedLoop', 'Completion', 'ConstantArrivals', 'DeterministicService', 'DeviceModel', 'ExponentialService', 'GammaArrivals', 'Generator', 'Histogram', 'Interval', 'Live', 'LognormalService', 'OfflineArrivals', 'OnOffArrivals', 'OpenLoop', 'Phase', 'Pinning', 'PoissonArrivals', 'PythonHooks', 'ReplayArrivals', 'Run', 'RunData', 'RunSpec', 'SamplePool', 'SegmentedArrivals', 'SequenceArrivals', 'ServiceTime', 'SineArrivals', 'SuperposedArrivals', 'TableService', 'ThreadUsage', 'available_cores', 'run_virtual']
 class ArrivalProcess:
     """
     When queries are due: the same offsets for the same seed.
@@ -24,6 +24,31 @@ class PoissonArrivals(ArrivalProcess):
         ...
 class OfflineArrivals(ArrivalProcess):
     def __init__(self) -> None:
+        ...
+class GammaArrivals(ArrivalProcess):
+    def __init__(self, rate: typing.SupportsFloat | typing.SupportsIndex, cv: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+class OnOffArrivals(ArrivalProcess):
+    def __init__(self, rate_on: typing.SupportsFloat | typing.SupportsIndex, rate_off: typing.SupportsFloat | typing.SupportsIndex, mean_on: typing.SupportsFloat | typing.SupportsIndex, mean_off: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+class SegmentedArrivals(ArrivalProcess):
+    def __init__(self, segments: collections.abc.Sequence[tuple[typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex]]) -> None:
+        """
+        segments: (rate at start, rate at end, seconds)
+        """
+class SineArrivals(ArrivalProcess):
+    def __init__(self, mean: typing.SupportsFloat | typing.SupportsIndex, amplitude: typing.SupportsFloat | typing.SupportsIndex, period: typing.SupportsFloat | typing.SupportsIndex) -> None:
+        ...
+class ReplayArrivals(ArrivalProcess):
+    def __init__(self, offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64]) -> None:
+        """
+        offsets: ns, ascending
+        """
+class SuperposedArrivals(ArrivalProcess):
+    def __init__(self, a: ArrivalProcess, b: ArrivalProcess) -> None:
+        ...
+class SequenceArrivals(ArrivalProcess):
+    def __init__(self, first: ArrivalProcess, length: typing.SupportsInt | typing.SupportsIndex, second: ArrivalProcess) -> None:
         ...
 class ServiceTime:
     pass

@@ -51,6 +51,10 @@ class Card(BaseModel):
     inputs: tuple[Tensor, ...]
     outputs: tuple[str, ...]
     dataset: str | None = Field(description="a name in bytemlperf.datasets, or null for synthetic")
+    preprocessing: dict[str, Any] = Field(
+        default_factory=dict,
+        description="what the data set's reader has to know of the model, e.g. {'crop': 384}",
+    )
     max_batch_size: int = Field(ge=1)
     builder: str = Field(description="module in model_zoo/ that defines the architecture")
     config: dict[str, Any] = Field(default_factory=dict, description="architecture, full size")

@@ -4,16 +4,10 @@
 #include <stdexcept>
 #include <utility>
 
+#include "core/fixed_time.h"
 #include "core/random.h"
 
 namespace bytemlperf {
-
-namespace {
-
-// Gaps are rounded to 2^-16 ns and summed exactly, as whole nanoseconds and a fraction.
-constexpr int kFractionBits = 16;
-constexpr std::int64_t kFixedOne = 1 << kFractionBits;
-constexpr double kLongestGapNs = 0x1.0p46;
 
 double checked_rate(double rate) {
     if (!(rate > 0.0) || !(rate <= 1e9) || !(1e9 / rate < kLongestGapNs)) {
@@ -21,6 +15,8 @@ double checked_rate(double rate) {
     }
     return rate;
 }
+
+namespace {
 
 class ConstantStream final : public ArrivalStream {
   public:
@@ -40,27 +36,19 @@ class ConstantStream final : public ArrivalStream {
 class PoissonStream final : public ArrivalStream {
   public:
     PoissonStream(double mean_gap_ns, std::uint64_t seed)
-        : scale_(mean_gap_ns * static_cast<double>(kFixedOne)), random_(seed, 0) {}
+        : mean_gap_ns_(mean_gap_ns), random_(seed, 0) {}
 
     void fill(std::span<Nanos> offsets) override {
         for (Nanos& offset : offsets) {
-            if ((n_ & 1U) == 0) pair_ = random_.uniforms(n_ / 2);
-            const double gap = -portable_log(pair_[n_ & 1U]) * scale_;
-            ++n_;
-            fraction_ += static_cast<std::int64_t>(gap + 0.5);
-            whole_ += fraction_ >> kFractionBits;
-            fraction_ &= kFixedOne - 1;
-            offset = whole_;
+            time_.add(random_.exponential() * mean_gap_ns_);
+            offset = time_.nanos();
         }
     }
 
   private:
-    double scale_;
-    Philox random_;
-    std::uint64_t n_ = 0;
-    Nanos whole_ = 0;
-    std::int64_t fraction_ = 0;
-    std::array<double, 2> pair_{};
+    double mean_gap_ns_;
+    Uniforms random_;
+    FixedTime time_;
 };
 
 class OfflineStream final : public ArrivalStream {
@@ -100,6 +88,7 @@ std::optional<PlannedQuery> PlanCursor::next() {
         stream_->fill(chunk_);
     }
     const PlannedQuery query{index_, chunk_[index_ - chunk_start_]};
+    if (query.offset == kNever) return std::nullopt;
     if (limit_.duration && query.offset >= *limit_.duration) return std::nullopt;
     index_ += stride_;
     return query;

@@ -13,12 +13,16 @@
 
 namespace bytemlperf {
 
-// One pass over the arrivals of a process: offsets from the start of the window, non-decreasing.
+// One pass over the arrivals of a process: offsets from the start of the window, non-decreasing,
+// kNever from the end on.
 class ArrivalStream {
   public:
     virtual ~ArrivalStream() = default;
     virtual void fill(std::span<Nanos> offsets) = 0;
 };
+
+// Throws std::invalid_argument for a rate that a plan cannot hold; returns it.
+double checked_rate(double rate);
 
 // A process is a value without state: every stream of one seed gives the same offsets, so each
 // client thread walks its own copy of the plan and nothing is shared.

@@ -1,10 +1,10 @@
-// Reproducible randomness: a counter-based generator and a logarithm that every compiler computes
-// to the same bits (only IEEE +, -, *, /; the core is built with -ffp-contract=off).
+// Reproducible randomness: a counter-based generator.
 #pragma once
 
 #include <array>
-#include <bit>
 #include <cstdint>
+
+#include "core/portable_math.h"
 
 namespace bytemlperf {
 
@@ -49,25 +49,22 @@ class Philox {
     std::uint64_t stream_;
 };
 
-// Natural logarithm of a positive normal number, within 2 units in the last place:
-// x = 2^e m with m in [1/sqrt 2, sqrt 2), ln m = 2 artanh((m - 1) / (m + 1)) by its series.
-inline double portable_log(double x) noexcept {
-    auto bits = std::bit_cast<std::uint64_t>(x);
-    int exponent = static_cast<int>(bits >> 52U) - 1023;
-    double m = std::bit_cast<double>((bits & 0x000FFFFFFFFFFFFFU) | 0x3FF0000000000000U);
-    if (m > 1.4142135623730951) {
-        m *= 0.5;
-        ++exponent;
+// One stream of a seed, number after number.
+class Uniforms {
+  public:
+    Uniforms(std::uint64_t seed, std::uint64_t stream) noexcept : random_(seed, stream) {}
+
+    [[nodiscard]] double next() noexcept {
+        if ((n_ & 1U) == 0) pair_ = random_.uniforms(n_ / 2);
+        return pair_[n_++ & 1U];
     }
-    const double s = (m - 1.0) / (m + 1.0);
-    const double z = s * s;
-    double series = 1.0 / 21.0;
-    for (int odd = 19; odd >= 3; odd -= 2) series = series * z + 1.0 / odd;
-    const double fraction = 2.0 * s + 2.0 * s * z * series;
-    const auto e = static_cast<double>(exponent);
-    constexpr double kLn2High = 0x1.62e42fee00000p-1;  // 33 bits: e * kLn2High is exact
-    constexpr double kLn2Low = 0x1.a39ef35793c76p-33;
-    return e * kLn2High + (fraction + e * kLn2Low);
-}
+    // Of mean 1.
+    [[nodiscard]] double exponential() noexcept { return -portable_log(next()); }
+
+  private:
+    Philox random_;
+    std::uint64_t n_ = 0;
+    std::array<double, 2> pair_{};
+};
 
 }  // namespace bytemlperf
