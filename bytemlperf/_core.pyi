@@ -292,7 +292,7 @@ class RunSpec:
     """
     One run; times in ns.
     """
-    def __init__(self, *, pattern: typing.Any, queries: typing.SupportsInt | typing.SupportsIndex | None, duration: typing.SupportsInt | typing.SupportsIndex | None, warmup: typing.SupportsInt | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, stamp_bytes: typing.SupportsInt | typing.SupportsIndex, keep_outputs: bool, threads_per_instance: typing.SupportsInt | typing.SupportsIndex, batching: Batching | None, timeout: typing.SupportsInt | typing.SupportsIndex, partial_path: str) -> None:
+    def __init__(self, *, pattern: typing.Any, queries: typing.SupportsInt | typing.SupportsIndex | None, duration: typing.SupportsInt | typing.SupportsIndex | None, warmup: typing.SupportsInt | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, stamp_bytes: typing.SupportsInt | typing.SupportsIndex, keep_share: typing.SupportsFloat | typing.SupportsIndex, threads_per_instance: typing.SupportsInt | typing.SupportsIndex, batching: Batching | None, timeout: typing.SupportsInt | typing.SupportsIndex, partial_path: str) -> None:
         ...
 class Phase(enum.Enum):
     done: typing.ClassVar[Phase]

@@ -115,7 +115,7 @@ class LoadGenerator:
         p99_within: float | None = None,
         min_duration: float | None = None,
         max_duration: float | None = None,
-        keep_outputs: bool = False,
+        keep_outputs: bool | float = False,
         stamps: int = 256 << 20,
         progress: ProgressCallback | None = None,
     ) -> Result:
@@ -134,7 +134,9 @@ class LoadGenerator:
                 cannot go on, ``bytemlperf-partial-<pid>.json`` is written and the process ends.
             p99_within: run until the 95 % interval of p99 lies within this share of it (0.05),
                 between ``min_duration`` and ``max_duration`` (default 60 s).
-            keep_outputs: keep a copy of each query's outputs in ``Result.outputs``.
+            keep_outputs: keep a copy of each query's outputs in ``Result.outputs``; or a share
+                between 0 and 1, of queries drawn by ``seed`` (a batch that was merged from
+                several is kept whole).
             stamps: bytes for raw stamps. A run that outgrows them goes on with histograms of 64
                 to 128 windows of time, from which intervals of the latency still come.
             progress: called about four times a second.
@@ -147,6 +149,8 @@ class LoadGenerator:
         bound = _window(queries, duration, p99_within, max_duration)
         if warmup < 0:
             raise UsageError(f"warmup must not be negative, not {warmup!r}")
+        if not 0.0 <= keep_outputs <= 1.0:
+            raise UsageError(f"keep_outputs is True, False or a share, not {keep_outputs!r}")
         if timeout is not None and not 0 < timeout < 1e6:
             raise UsageError(f"timeout is a positive number of seconds, not {timeout!r}")
         spec = _core.RunSpec(
@@ -156,7 +160,7 @@ class LoadGenerator:
             warmup=round(warmup * 1e9),
             seed=seed,
             stamp_bytes=stamps,
-            keep_outputs=keep_outputs,
+            keep_share=float(keep_outputs),
             threads_per_instance=getattr(self.backend, "threads_per_instance", 1),
             batching=self.batching.to_core() if self.batching else None,
             timeout=0 if timeout is None else round(timeout * 1e9),
@@ -178,7 +182,7 @@ class LoadGenerator:
                 raise BackendError(f"the backend could not be loaded: {error}") from error
             if data.abandoned:  # the next run builds new instances
                 self._abandon()
-        result = self._result(data, pattern, seed, stamps, keep_outputs, interrupted, rule)
+        result = self._result(data, pattern, seed, stamps, bool(keep_outputs), interrupted, rule)
         if interrupted:
             raise RunInterrupted(result)
         return result

@@ -41,6 +41,7 @@ ORDER = (
     "verdicts",
     "loadgen",
     "",  # bytemlperf itself: the library's names
+    "honesty",
     "numeric",
     "workload",
     "zoo",

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/arrivals.h"
+#include "core/random.h"
 #include "core/recorder.h"
 #include "core/wait.h"
 
@@ -59,14 +60,21 @@ struct RunSpec {
     Nanos warmup = 0;
     std::uint64_t seed = 0;
     std::size_t stamp_bytes = 0;
-    bool keep_outputs = false;
-    std::string partial_path;                // see save_and_exit()
+    double keep_share = 0.0;   // of the counted queries, whose outputs are kept; 0 to 1
+    std::string partial_path;  // see save_and_exit()
     std::uint32_t threads_per_instance = 1;  // that the backend computes with
     Pinning pinning;
     bool asynchronous = false;  // set by the generator from its backends
 
     // The warm-up walks a plan of its own, so that it does not change the one that is measured.
     [[nodiscard]] std::uint64_t warmup_seed() const noexcept { return seed ^ 0x5741524DU; }
+
+    // Whether a query's outputs are kept: a draw by its number, the same however it is batched.
+    [[nodiscard]] bool keeps(std::uint64_t query) const noexcept {
+        if (keep_share <= 0.0 || keep_share >= 1.0) return keep_share >= 1.0;
+        return Philox(seed, kKeepStream).uniforms(query)[0] < keep_share;
+    }
+    static constexpr std::uint64_t kKeepStream = 0x4B454550U;
 };
 
 // What one thread of a run cost.

@@ -56,7 +56,7 @@ std::unique_lock<std::mutex> Worker::guard() {
 // The hot path of a client that is its own instance: no queue, no batcher, no watchdog.
 Nanos Worker::answer(const Submission& s) {
     const std::uint32_t samples = backend_->samples(s.query);
-    const Batch batch{{&s, 1}, samples, 0, s.counted && run_.spec.keep_outputs};
+    const Batch batch{{&s, 1}, samples, 0, s.counted && run_.spec.keeps(s.query)};
     const Nanos ready = backend_->gather(batch) ? run_.clock.now() : s.submitted;
     CallStamps call{ready, 0};
     const bool ok = backend_->predict(batch, call);
@@ -184,7 +184,10 @@ void Worker::dispatch(InFlight& flight) {
         flight.expired.assign(flight.queries.size(), false);
         flight.busy = true;
     }
-    const Batch batch{flight.queries, forming_samples_, slot, run_.spec.keep_outputs};
+    const bool keep =
+        std::any_of(flight.queries.begin(), flight.queries.end(),
+                    [this](const Submission& s) { return s.counted && run_.spec.keeps(s.query); });
+    const Batch batch{flight.queries, forming_samples_, slot, keep};
     forming_.clear();
     forming_samples_ = 0;
     closes_at_ = kNever;

@@ -140,7 +140,7 @@ BackendSpec native_backend(const std::string& path, const std::string& config,
 
 RunSpec make_spec(const py::object& pattern, std::optional<std::uint64_t> queries,
                   std::optional<Nanos> duration, Nanos warmup, std::uint64_t seed,
-                  std::size_t stamp_bytes, bool keep_outputs, std::uint32_t threads_per_instance,
+                  std::size_t stamp_bytes, double keep_share, std::uint32_t threads_per_instance,
                   const std::optional<Batching>& batching, Nanos timeout,
                   const std::string& partial_path) {
     RunSpec spec;
@@ -153,7 +153,7 @@ RunSpec make_spec(const py::object& pattern, std::optional<std::uint64_t> querie
     spec.warmup = warmup;
     spec.seed = seed;
     spec.stamp_bytes = stamp_bytes;
-    spec.keep_outputs = keep_outputs;
+    spec.keep_share = keep_share;
     spec.threads_per_instance = threads_per_instance;
     spec.batching = batching.value_or(Batching{});
     spec.timeout = timeout;
@@ -241,7 +241,7 @@ void register_generator(py::module_& m) {
     py::class_<RunSpec>(m, "RunSpec", "One run; times in ns.")
         .def(py::init(&make_spec), py::kw_only(), py::arg("pattern"), py::arg("queries"),
              py::arg("duration"), py::arg("warmup"), py::arg("seed"), py::arg("stamp_bytes"),
-             py::arg("keep_outputs"), py::arg("threads_per_instance"), py::arg("batching"),
+             py::arg("keep_share"), py::arg("threads_per_instance"), py::arg("batching"),
              py::arg("timeout"), py::arg("partial_path"));
 
     py::native_enum<Phase>(m, "Phase", "enum.Enum")

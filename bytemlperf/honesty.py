@@ -1,0 +1,162 @@
+"""Checks that no backend passes which answers without computing: each of them has a name.
+
+- ``depends on input``: different inputs have different answers.
+- ``answers its own query``: the answer belongs to this input, not to the one before.
+- ``order of the batch``: permuted rows give permuted answers.
+- ``no answers by input``: an input that was seen before is not answered faster than a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bytemlperf.backend import Array, Feeds
+from bytemlperf.errors import BackendError
+from bytemlperf.loadgen import LoadGenerator
+from bytemlperf.patterns import ClosedLoop
+from bytemlperf.result import Result, Verdict
+
+# The inputs A and B, and P: the rows of A in another order. An answer that comes one query late
+# shows where the input changes.
+_SEQUENCE = "AABBAP"
+_PAIRS, _FEW_PAIRS, _SLOW_S = 20, 5, 0.1
+# A repeated input in less than this share of a new one's time is no computation. The host's own
+# caches explain some microseconds, whatever the share.
+_SHARE, _LEAST_NS = 0.5, 20_000
+
+
+def check_honesty(
+    backend: Any,
+    draw: Callable[[Sequence[int]], Feeds],
+    *,
+    batch_size: int,
+    tolerance: float,
+    shared: frozenset[str] = frozenset(),
+    timed: bool = True,
+) -> tuple[Verdict, ...]:
+    """Run a few queries through one instance and judge what comes back, and when.
+
+    Args:
+        backend: as :class:`LoadGenerator` takes it.
+        draw: model inputs of these samples, stacked; every sample number gives another input, and
+            none that the backend has seen before (``Synthetic(card, count, seed).feeds``).
+        batch_size: samples of a query; with one sample the order of rows is not checked.
+        tolerance: largest absolute difference between two honest answers to one input.
+        shared: names of inputs without a sample dimension.
+        timed: False where the backend's speed is modelled; leaves ``no answers by input`` out.
+
+    Raises:
+        BackendError: where the backend fails on one of the queries.
+    """
+    queries = _queries(draw, batch_size, shared, _PAIRS if timed else 0)
+    with LoadGenerator(backend, queries, batch_size=batch_size) as generator:
+        result = generator.run(ClosedLoop(), queries=len(_SEQUENCE), keep_outputs=True)
+        answers = _answers(result)
+        verdicts = [_depends(answers), _own(answers), _order(answers, batch_size, tolerance)]
+        if timed:
+            pairs = _FEW_PAIRS if result.service_time.p50 > _SLOW_S else _PAIRS
+            again = generator.run(ClosedLoop(), queries=len(_SEQUENCE) + 2 * pairs)
+            _must_answer(again)
+            verdicts.append(_by_input(again))
+    return tuple(verdicts)
+
+
+def _queries(
+    draw: Callable[[Sequence[int]], Feeds], size: int, shared: frozenset[str], pairs: int
+) -> list[Feeds]:
+    """The sequence, and after it new inputs, each twice."""
+    batches = [draw(range(i * size, (i + 1) * size)) for i in range(2 + pairs)]
+    order = np.roll(np.arange(size), 1)
+    a, b, *new = batches
+    permuted = {name: x if name in shared else x[order] for name, x in a.items()}
+    named = {"A": a, "B": b, "P": permuted}
+    return [named[letter] for letter in _SEQUENCE] + [x for x in new for _ in range(2)]
+
+
+def _must_answer(result: Result) -> None:
+    if result.errors:
+        kind, first = next(iter(result.error_types.items()))
+        raise BackendError(f"the backend failed on {result.errors} queries: {kind}: {first.first}")
+
+
+def _answers(result: Result) -> list[Mapping[str, Array]]:
+    _must_answer(result)
+    answers = result.outputs or []
+    for answer in answers:
+        if not isinstance(answer, dict) or not answer:
+            raise BackendError("predict() must return a dictionary of output name to array")
+    return answers
+
+
+def distance(one: Mapping[str, Array], other: Mapping[str, Array]) -> float:
+    """Return the largest absolute difference over all outputs; a NaN equals a NaN only."""
+    largest = 0.0
+    for name in one.keys() | other.keys():
+        if name not in one or name not in other or one[name].shape != other[name].shape:
+            return float("inf")
+        a, b = one[name].astype(np.float64), other[name].astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            differences = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+        if differences.size:
+            largest = max(largest, float(np.nan_to_num(differences, nan=np.inf).max()))
+    return largest
+
+
+def _depends(answers: Sequence[Mapping[str, Array]]) -> Verdict:
+    seen = max(distance(answers[0], other) for other in answers[1:])
+    return Verdict(
+        "depends on input",
+        seen > 0.0,
+        f"two different inputs are answered with a difference of {seen:.3g}",
+        "the answers are the same whatever is asked: predict() must compute from its feeds",
+    )
+
+
+def _own(answers: Sequence[Mapping[str, Array]]) -> Verdict:
+    """An answer is nearer to the other one for its own input than to the one before."""
+    own_b, before_b = distance(answers[2], answers[3]), distance(answers[2], answers[1])
+    own_a, before_a = distance(answers[4], answers[1]), distance(answers[4], answers[3])
+    return Verdict(
+        "answers its own query",
+        own_b <= before_b and own_a <= before_a,
+        f"difference to the same input's other answer {max(own_a, own_b):.3g}, to the answer "
+        f"before {min(before_a, before_b):.3g}",
+        "the answer of an earlier query came back: outputs must be those of the feeds of the call",
+    )
+
+
+def _order(answers: Sequence[Mapping[str, Array]], size: int, tolerance: float) -> Verdict:
+    name = "order of the batch"
+    if size == 1:
+        return Verdict(name, True, "not checked: batches of one sample")
+    order = np.roll(np.arange(size), 1)
+    rows = {k: v for k, v in answers[1].items() if v.ndim and len(v) == size}
+    expected = {k: v[order] for k, v in rows.items()}
+    found = distance(expected, {k: v for k, v in answers[5].items() if k in rows})
+    return Verdict(
+        name,
+        found <= tolerance,
+        f"rows in another order are answered with a difference of {found:.3g} (accepted "
+        f"{tolerance:g}; the order itself makes {distance(expected, rows):.3g})",
+        "row i of an output must belong to row i of the inputs",
+    )
+
+
+def _by_input(result: Result) -> Verdict:
+    """Compare the first and the second time of one input, so that costly inputs do not matter."""
+    stamps = result.stamps
+    assert stamps is not None
+    stamps = np.sort(stamps, order="query")["stamps"]
+    times = (stamps["completed"] - stamps["entered"])[len(_SEQUENCE) :].reshape(-1, 2)
+    new, repeated = (float(np.median(times[:, column])) for column in (0, 1))
+    share = float(np.median(times[:, 1] / np.maximum(times[:, 0], 1)))
+    return Verdict(
+        "no answers by input",
+        share >= _SHARE or new - repeated < _LEAST_NS,
+        f"{new * 1e-6:.4g} ms for a new input, {repeated * 1e-6:.4g} ms for the same again "
+        f"(median of {len(times)} pairs, ratio {share:.2f})",
+        "answers are kept by input: every query must be computed",
+    )
