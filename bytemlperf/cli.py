@@ -35,6 +35,7 @@ def _flag(name: str, *more: str, **settings: Any) -> Callable[[Any], Any]:
 @_flag("data_dir", type=_FOLDER, help="Folder with data sets, e.g. open_squad/dev-v1.1.json.")
 @_flag("sample_data", is_flag=True, help="Use the package's small sample where files are missing.")
 @_flag("weights", type=click.Path(path_type=Path), help="Folder of a real checkpoint.")
+@_flag("fetch", is_flag=True, help="Download the card's published checkpoint and use it.")
 @_flag(
     "preset",
     type=click.Choice(["full", "tiny"]),

@@ -8,10 +8,15 @@ from typing import Literal
 
 import click
 
+from bytemlperf.commands.fetch import fetch
+
 
 @click.group()
 def models() -> None:
-    """List, build and remove models."""
+    """List, fetch, build and remove models."""
+
+
+models.add_command(fetch)
 
 
 @models.command("list")
@@ -58,7 +63,7 @@ def build(name: str, preset: Literal["full", "tiny"], weights: Path | None, seed
 
 @models.command()
 def clean() -> None:
-    """Remove every built model, compiled artifact and stored reference."""
+    """Remove every built model, compiled artifact and stored reference; fetched files stay."""
     from bytemlperf.zoo import cache_root
     from bytemlperf.zoo.cache import size_of
 

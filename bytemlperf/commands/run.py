@@ -57,6 +57,8 @@ def _request(flags: Mapping[str, Any]) -> Request:
     from bytemlperf.registry import find_backend
     from bytemlperf.workload import Workload
 
+    if flags["fetch"] and flags["weights"]:
+        raise UsageError("--fetch and --weights both name a checkpoint: give one of them")
     workload = Workload.load(flags["task"], flags["workload_dir"])
     return Request(
         workload=_with_flags(workload, flags),
@@ -64,12 +66,21 @@ def _request(flags: Mapping[str, Any]) -> Request:
         output_dir=flags["output_dir"],
         data_dir=flags["data_dir"],
         sample_data=flags["sample_data"],
-        weights=flags["weights"],
+        weights=_fetched(workload.model) if flags["fetch"] else flags["weights"],
         preset=flags["preset"],
         options=dict(_pair(text) for text in flags["set"]),
         require_hardware=flags["require_hardware"],
         command=tuple(sys.argv[1:]),
     )
+
+
+def _fetched(model: str) -> Path:
+    from bytemlperf.screen import Screen
+    from bytemlperf.zoo import fetch_checkpoint, load_card
+    from bytemlperf.zoo.fetch import offline_by_environment
+
+    with Screen().step("fetch") as step:
+        return fetch_checkpoint(load_card(model), step.update, offline=offline_by_environment())
 
 
 def _with_flags(workload: Workload, flags: Mapping[str, Any]) -> Workload:

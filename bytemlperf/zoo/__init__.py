@@ -6,6 +6,7 @@ from bytemlperf.zoo.built import Built, state_sha256
 from bytemlperf.zoo.cache import cache_root
 from bytemlperf.zoo.card import Card, Tensor
 from bytemlperf.zoo.cards import list_cards, load_card
+from bytemlperf.zoo.fetch import fetch_checkpoint
 from bytemlperf.zoo.model import Model, Weights
 from bytemlperf.zoo.opening import open_model
 from bytemlperf.zoo.synthetic import synthetic_feeds
@@ -17,6 +18,7 @@ __all__ = [
     "Tensor",
     "Weights",
     "cache_root",
+    "fetch_checkpoint",
     "list_cards",
     "load_card",
     "open_model",

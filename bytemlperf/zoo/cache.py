@@ -46,6 +46,19 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+@contextmanager
+def locked(folder: Path, report: Report, waiting: str) -> Iterator[None]:
+    """Hold a folder, which need not be there, against other processes; says when it waits."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f".{folder.name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report(waiting, None)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 class Entry:
     """One cached model: a folder with an artifact and a manifest that was written last."""
 
@@ -66,13 +79,7 @@ class Entry:
     @contextmanager
     def locked(self, report: Report) -> Iterator[None]:
         """Hold the entry against other processes; waits, and says so."""
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        with (self.folder.parent / f".{self.folder.name}.lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                report("another process builds this model; waiting for it", None)
-                fcntl.flock(file, fcntl.LOCK_EX)
+        with locked(self.folder, report, "another process builds this model; waiting for it"):
             yield
 
     @contextmanager

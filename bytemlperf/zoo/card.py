@@ -36,6 +36,20 @@ class Tensor(BaseModel):
     pad: int = 0
 
 
+class File(BaseModel):
+    """One file of a published checkpoint: ``bytemlperf models fetch`` downloads it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str = Field(
+        pattern=r"^\w[\w.-]*(/\w[\w.-]*)*$", description="name in the checkpoint's folder"
+    )
+    urls: tuple[str, ...] = Field(min_length=1, description="tried in this order")
+    sha256: str = Field(
+        pattern="^[0-9a-f]{8,64}$", description="hex; where only its beginning is published, that"
+    )
+
+
 class Card(BaseModel):
     """What ``model_zoo/<name>.json`` holds."""
 
@@ -56,6 +70,7 @@ class Card(BaseModel):
         description="what the data set's reader has to know of the model, e.g. {'crop': 384}",
     )
     max_batch_size: int = Field(ge=1)
+    files: tuple[File, ...] = Field(default=(), description="its published checkpoint")
     builder: str = Field(description="module in model_zoo/ that defines the architecture")
     config: dict[str, Any] = Field(default_factory=dict, description="architecture, full size")
     parameters: int = Field(ge=1, description="published parameter count, checked after the build")
