@@ -84,7 +84,8 @@ def _must_answer(result: Result) -> None:
 
 def _answers(result: Result) -> list[Mapping[str, Array]]:
     _must_answer(result)
-    answers = result.outputs or []
+    answers = result.outputs
+    assert isinstance(answers, list)
     for answer in answers:
         if not isinstance(answer, dict) or not answer:
             raise BackendError("predict() must return a dictionary of output name to array")

@@ -134,9 +134,9 @@ class LoadGenerator:
                 cannot go on, ``bytemlperf-partial-<pid>.json`` is written and the process ends.
             p99_within: run until the 95 % interval of p99 lies within this share of it (0.05),
                 between ``min_duration`` and ``max_duration`` (default 60 s).
-            keep_outputs: keep a copy of each query's outputs in ``Result.outputs``; or a share
-                between 0 and 1, of queries drawn by ``seed`` (a batch that was merged from
-                several is kept whole).
+            keep_outputs: keep a copy of each query's outputs in the list ``Result.outputs``; or a
+                share between 0 and 1 of the queries, drawn by ``seed``, in a dictionary by query
+                number (a batch that was merged from several queries is kept whole).
             stamps: bytes for raw stamps. A run that outgrows them goes on with histograms of 64
                 to 128 windows of time, from which intervals of the latency still come.
             progress: called about four times a second.
@@ -182,7 +182,7 @@ class LoadGenerator:
                 raise BackendError(f"the backend could not be loaded: {error}") from error
             if data.abandoned:  # the next run builds new instances
                 self._abandon()
-        result = self._result(data, pattern, seed, stamps, bool(keep_outputs), interrupted, rule)
+        result = self._result(data, pattern, seed, stamps, keep_outputs, interrupted, rule)
         if interrupted:
             raise RunInterrupted(result)
         return result
@@ -279,7 +279,7 @@ class LoadGenerator:
         pattern: Pattern,
         seed: int,
         stamp_bytes: int,
-        keep_outputs: bool,
+        keep_outputs: bool | float,
         interrupted: bool,
         rule: StoppingRule | None,
     ) -> Result:
@@ -313,8 +313,13 @@ class LoadGenerator:
             environment=self._environment(data),
             interrupted=interrupted,
             stamps=stamps,
-            outputs=[self._kept.get(k) for k in range(data.planned)] if keep_outputs else None,
+            outputs=self._outputs(data.planned, keep_outputs),
         )
+
+    def _outputs(self, planned: int, keep: bool | float) -> list[Any] | dict[int, Any] | None:
+        if isinstance(keep, bool):
+            return [self._kept.get(k) for k in range(planned)] if keep else None
+        return dict(self._kept) if keep else None
 
     def _environment(self, data: _core.RunData) -> dict[str, Any]:
         virtual = self.clock_name == "virtual"

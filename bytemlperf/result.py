@@ -90,7 +90,7 @@ class Result:
     environment: Mapping[str, Any]
     interrupted: bool = False
     stamps: Array | None = field(default=None, repr=False, compare=False)
-    outputs: list[Any] | None = field(default=None, repr=False, compare=False)
+    outputs: list[Any] | dict[int, Any] | None = field(default=None, repr=False, compare=False)
 
     @property
     def valid(self) -> bool:

@@ -39,6 +39,11 @@ class Load(BaseModel):
             )
         return self
 
+    @property
+    def planned(self) -> float:
+        """Queries that the load plans, about."""
+        return float(self.queries or (self.rate or 0.0) * (self.duration_s or 0.0))
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read ``poisson:100/s:30s`` (pattern, rate, duration) or ``offline:500``."""
@@ -89,7 +94,9 @@ class Workload(BaseModel):
     max_duration_s: Positive | None = Field(default=None, description="bound for a batch size")
     p99_within: Annotated[float, Field(gt=0, lt=1)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
-    verify_percent: Annotated[float, Field(ge=0, le=100)] = 0.0
+    verify_percent: Annotated[float, Field(ge=0, le=100)] = Field(
+        default=1.0, description="of the replies under load, held against those without load"
+    )
     input_tokens: tuple[Count, ...] = ()
     output_tokens: Count | None = None
     perf_time: Positive | None = None

@@ -66,7 +66,8 @@ def test_the_main_job_ends_in_a_report_with_true_accuracy(tmp_path: Path) -> Non
         assert saved["completed"] == 90
     assert found.instance_count == 3
     assert [step.name for step in details.steps] == [
-        "model", "compile", "data", "reference", "outputs", "accuracy", "numeric", "performance",
+        "model", "compile", "data", "reference", "outputs", "accuracy", "numeric", "honesty",
+        "performance",
     ]  # fmt: skip
     raw = json.loads((tmp_path / "reports/CPU/digits-onnx-fp32/result-fp32.json").read_text())
     for key in (
@@ -300,8 +301,10 @@ def test_a_wrong_backend_is_seen_in_accuracy_and_numeric(tmp_path: Path) -> None
         "--task", "digits-onnx-fp32", "--hardware_type", "ACME", "--backend_dir", str(folder),
         *FAST, cwd=tmp_path,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 3, done.stderr
+    assert "depends on input" in done.stdout
     found = report(tmp_path, "ACME")
+    assert not found.valid
     assert found.details.numeric is not None
     assert not found.details.numeric.within_tolerance
     assert found.details.accuracy is not None
@@ -411,3 +414,50 @@ def test_the_documented_schema_is_the_codes(tmp_path: Path) -> None:
     """``python -m bytemlperf.report.schema > docs/report.schema.json`` renews it."""
     documented = Path(__file__).parent.parent / "docs" / "report.schema.json"
     assert json.loads(documented.read_text()) == schema()
+
+
+SHARED_BUFFER = """
+import threading, time
+import numpy as np
+from bytemlperf.backend import RuntimeBackend
+buffer, busy = np.zeros((8, 10), np.float32), threading.Semaphore(1)
+
+class Runtime(RuntimeBackend):
+    def version(self): return 'acme 1'
+    def get_loaded_batch_size(self): return 8
+    def load(self, batch_size): pass
+    def predict(self, feeds):
+        rows = len(feeds['image'])
+        alone = busy.acquire(blocking=False)
+        out = buffer[:rows]
+        out[:] = feeds['image'].reshape(rows, 64)[:, 20:30]
+        time.sleep(0.002)
+        if alone:
+            busy.release()
+        return {'logits': out}
+"""
+
+
+def own_backend(folder: Path, runtime: str) -> Path:
+    failing_backend(folder, "predict")
+    (folder / "ACME" / "runtime.py").write_text(runtime)
+    return folder
+
+
+def test_what_is_corrupt_only_under_load_is_caught(tmp_path: Path) -> None:
+    """Instances share one output buffer: each alone is right."""
+    folder = own_backend(tmp_path / "own", SHARED_BUFFER)
+    arguments = ("--task", "digits-onnx-fp32", "--hardware_type", "ACME", "--backend_dir")
+    done = bytemlperf(
+        *arguments, str(folder), "--batch_sizes", "8", "--iterations", "300", cwd=tmp_path
+    )
+    assert done.returncode == 3, done.stderr
+    assert "replies held against what the backend answers without load" in done.stdout
+    details = report(tmp_path, "ACME").details
+    assert all(verdict.ok for verdict in details.honesty)
+    failed = [v for run in details.performance for v in run.verdicts if not v.ok]
+    assert [v.name for v in failed] == ["replies under load"]
+    alone = bytemlperf(
+        *arguments, str(folder), "--batch_sizes", "8", "--clients", "1", cwd=tmp_path
+    )
+    assert alone.returncode == 0, alone.stdout

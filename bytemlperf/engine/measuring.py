@@ -9,6 +9,7 @@ from bytemlperf.backend import Feeds
 from bytemlperf.datasets import Synthetic
 from bytemlperf.device import SimulatedDevice, Table
 from bytemlperf.engine.estimate import time_left
+from bytemlperf.engine.proving import Replies
 from bytemlperf.engine.task import Task
 from bytemlperf.errors import BytemlperfError
 from bytemlperf.loadgen import LoadGenerator, Progress, RunInterrupted
@@ -32,13 +33,15 @@ def measure_performance(task: Task, step: Step) -> str:
     workload, details = task.workload, task.report.details
     for number, batch_size in enumerate(task.batch_sizes):
         with _generator(task, batch_size) as generator:
-            first = _first_inference(task, generator, batch_size, step)
+            replies = _first_inferences(task, generator, batch_size, step)
+            first = replies.first_s
             pattern = ClosedLoop(workload.clients)
             queries = workload.clients * workload.iterations
             name = f"batch {batch_size} ({number + 1}/{len(task.batch_sizes)})"
             step.update(f"{name}: {time_left(task, first, batch_size)}")
 
-            def keep(result: Result, size: int = batch_size) -> None:
+            def keep(result: Result, size: int = batch_size, replies: Replies = replies) -> None:
+                result = replies.judge(result)
                 detail = _detail(task, result, f"batch-{size}", workload.clients)
                 details.performance.append(detail)
                 if result.completed:
@@ -53,6 +56,7 @@ def measure_performance(task: Task, step: Step) -> str:
                 max_duration=workload.max_duration_s,
                 warmup=workload.warmup_s if first < _LONG_QUERY_S else 0.0,
                 seed=workload.seed,
+                keep_outputs=replies.share(queries, workload.max_duration_s, task.instances),
                 progress=_live(step, name),
             )
     rows = task.report.performance
@@ -65,9 +69,10 @@ def measure_loads(task: Task, step: Step) -> str:
     details = task.report.details
     for number, load in enumerate(task.workload.loads):
         with _generator(task, load.batch_size) as generator:
-            _first_inference(task, generator, load.batch_size, step)
+            replies = _first_inferences(task, generator, load.batch_size, step)
 
-            def keep(result: Result, n: int = number) -> None:
+            def keep(result: Result, n: int = number, replies: Replies = replies) -> None:
+                result = replies.judge(result)
                 details.loads.append(_detail(task, result, f"load-{n + 1}", 1))
                 task.save()
 
@@ -79,6 +84,7 @@ def measure_loads(task: Task, step: Step) -> str:
                 duration=load.duration_s,
                 warmup=task.workload.warmup_s,
                 seed=task.workload.seed,
+                keep_outputs=replies.share(load.planned),
                 progress=_live(step, str(load)),
             )
     return f"{len(details.loads)} load(s)"
@@ -114,16 +120,17 @@ def _inputs(task: Task, batch_size: int) -> list[Feeds]:
     return [dataset.feeds(row) for row in rows]
 
 
-def _first_inference(task: Task, generator: LoadGenerator, batch_size: int, step: Step) -> float:
-    """Load, run one query, and return its seconds: where lazy compilers do their work."""
+def _first_inferences(task: Task, generator: LoadGenerator, batch_size: int, step: Step) -> Replies:
+    """Load and run one query, where lazy compilers do their work; then see what is answered."""
     step.update(f"batch {batch_size}: loading, first inference")
-    result = generator.run(ClosedLoop(), queries=1)
+    result = generator.run(ClosedLoop(), queries=1, keep_outputs=True)
     _must_answer(result)
     first = result.service_time.max
     compile_detail = task.report.details.compile
     if compile_detail is not None:
         compile_detail.first_inference_s[str(batch_size)] = round(first, 6)
-    return first
+    step.update(f"batch {batch_size}: replies without load")
+    return Replies.expect(task, generator, result, _DISTINCT)
 
 
 def _must_answer(result: Result) -> None:

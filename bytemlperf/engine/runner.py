@@ -16,6 +16,7 @@ from bytemlperf.engine.checking import (
 from bytemlperf.engine.compiling import build_model, compile_model
 from bytemlperf.engine.estimate import describe_plan
 from bytemlperf.engine.measuring import measure_loads, measure_performance
+from bytemlperf.engine.proving import check_backend
 from bytemlperf.engine.task import Request, Task
 from bytemlperf.errors import BytemlperfError
 from bytemlperf.screen import Screen, Step
@@ -61,6 +62,7 @@ STEPS = (
     _Step("outputs", compute_outputs, _checks),
     _Step("accuracy", score_accuracy, lambda t: _runs(t) and t.workload.test_accuracy),
     _Step("numeric", score_numeric, lambda t: _runs(t) and t.workload.test_numeric),
+    _Step("honesty", check_backend, _runs),
     _Step("performance", measure_performance, lambda t: _runs(t) and t.workload.test_perf),
     _Step("loads", measure_loads, lambda t: _runs(t) and bool(t.workload.loads)),
 )

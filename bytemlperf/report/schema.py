@@ -158,6 +158,7 @@ class Details(_Block):
     accuracy: AccuracyDetail | None = None
     accuracy_skipped: str | None = None
     numeric: NumericDetail | None = None
+    honesty: list[VerdictDetail] = Field(default_factory=list)
     performance: list[RunDetail] = Field(default_factory=list)
     loads: list[RunDetail] = Field(default_factory=list)
     environment: dict[str, Any] = Field(default_factory=dict)
@@ -181,8 +182,9 @@ class Report(_Block):
 
     @property
     def valid(self) -> bool:
-        """True where every measured load is valid."""
-        return all(run.valid for run in (*self.details.performance, *self.details.loads))
+        """True where every measured load is valid, and the backend computes its answers."""
+        runs = (*self.details.performance, *self.details.loads)
+        return all(run.valid for run in runs) and all(v.ok for v in self.details.honesty)
 
     def save(self, path: Path) -> None:
         """Write JSON; a reader sees the old report or the new one, never half of it."""

@@ -159,6 +159,13 @@ def _short(value: float) -> str:
 
 def _verdicts(console: Console, report: Report) -> None:
     details = report.details
+    for verdict in details.honesty:
+        if not verdict.ok:
+            console.print(
+                f"[red]invalid[/] {escape(verdict.name)}: {escape(verdict.detail)} -> "
+                f"{escape(verdict.remedy)}",
+                soft_wrap=True,
+            )
     runs = [*details.performance, *details.loads]
     for run in runs:
         for verdict in run.verdicts:
