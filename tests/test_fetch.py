@@ -176,7 +176,7 @@ def test_places_are_tried_in_order_mirrors_first(server: Server, tmp_path: Path)
 
 
 def test_offline_uses_what_is_there(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(FetchFailed, match="not in the cache .* --offline"):
+    with pytest.raises(FetchFailed, match=r"not in the cache .* --offline"):
         get(card(f"{server.url}/a"), tmp_path, offline=True)
     assert server.asked == []
 
