@@ -55,16 +55,20 @@ def measure(pairs: int) -> str:
     rate = Row("three clients", "one client", "queries/s", ">= 0.75")
     service = Row("service time p99, three clients", "one client", "us", "about 1")
     excess = Row("GIL wait p99, three clients", "latency p99 beyond one client's", "us", "about 1")
+    rare = Row(
+        "GIL wait p99.9, three clients", "latency p99.9 beyond one client's", "us", "about 1"
+    )
     shares = Row("share of the client farthest from its own", "1 / clients", "", "0.8 .. 1.2")
     for _ in range(pairs):
         three, one = run(backend, 3), run(backend, 1)
         rate.add(three.queries_per_second, one.queries_per_second)
         service.add(1e6 * three.service_time.p99, 1e6 * one.service_time.p99)
         excess.add(1e6 * three.gil_wait.p99, 1e6 * (three.latency.p99 - one.latency.p99))
+        rare.add(1e6 * three.gil_wait.p999, 1e6 * (three.latency.p999 - one.latency.p999))
         shares.add(worst_share(three, 3), 1.0)
     worst = statistics.median(ours for ours, _ in shares.pairs)
     return (
-        table([rate, service, excess, shares])
+        table([rate, service, excess, rare, shares])
         + f"\n\nThe callable alone takes {1e6 * took:.1f} us; worst share {worst:.3f}."
     )
 

@@ -404,3 +404,20 @@ bmp.LoadGenerator(backend).run(bmp.Constant(100), queries=20, timeout=0.2)
     data = json.loads(partial.read_text())
     assert (data["planned"], data["completed"], data["timeouts"]) == (20, 5, 15)
     assert 0 < data["latency_s"]["0.99"] < 0.2
+
+
+def test_what_others_compute_under_the_gil_is_gil_wait_and_shared_evenly() -> None:
+    def compute(feeds: Any) -> None:
+        for _ in range(2000):
+            pass
+
+    def run(clients: int) -> bmp.Result:
+        with bmp.LoadGenerator(compute, instances=clients) as generator:
+            return generator.run(bmp.ClosedLoop(clients), duration=1.0, warmup=0.1)
+
+    alone, three = run(1), run(3)
+    assert three.service_time.p90 < 2 * alone.service_time.p90
+    assert three.gil_wait.mean > 1.2 * three.service_time.mean  # two others go first
+    assert three.stamps is not None
+    shares = np.bincount(three.stamps["client"], minlength=3) / len(three.stamps)
+    assert np.all(np.abs(3 * shares - 1) < 0.2)
