@@ -1,11 +1,7 @@
-"""Compile for Moffett's S30: on its device model."""
+"""Compile for Moffett S30."""
 
 from __future__ import annotations
 
-from bytemlperf.simulate import SimulatedCompile
+from bytemlperf.simulate import device_model
 
-
-class Compile(SimulatedCompile):
-    """Moffett S30."""
-
-    package = "bytemlperf.backends.SPU"
+Compile = device_model(__package__, "the SDK is not installed")

@@ -1,9 +1,7 @@
-"""Run on Moffett's S30: on its device model."""
+"""Run on Moffett S30."""
 
 from __future__ import annotations
 
 from bytemlperf.simulate import SimulatedRuntime
 
-
-class Runtime(SimulatedRuntime):
-    """Moffett S30."""
+Runtime = SimulatedRuntime

@@ -5,8 +5,15 @@ Never silent: a backend made of these is marked simulated on screen, in the repo
 
 from __future__ import annotations
 
-from bytemlperf.simulate.backends import SimulatedCompile, SimulatedRuntime
+from bytemlperf.simulate.backends import SimulatedCompile, SimulatedRuntime, device_model
 from bytemlperf.simulate.device_card import DeviceCard, PublishedPoint
 from bytemlperf.simulate.roofline import Roofline
 
-__all__ = ["DeviceCard", "PublishedPoint", "Roofline", "SimulatedCompile", "SimulatedRuntime"]
+__all__ = [
+    "DeviceCard",
+    "PublishedPoint",
+    "Roofline",
+    "SimulatedCompile",
+    "SimulatedRuntime",
+    "device_model",
+]

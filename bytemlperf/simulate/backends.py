@@ -1,4 +1,4 @@
-"""The two classes that a vendor's backend derives from while its SDK is not installed."""
+"""The two classes that stand in for a vendor's own while its SDK or its device is not there."""
 
 from __future__ import annotations
 
@@ -20,15 +20,19 @@ from bytemlperf.backend import (
 from bytemlperf.datasets import Dataset
 from bytemlperf.errors import UsageError
 from bytemlperf.simulate.device_card import DeviceCard
-from bytemlperf.simulate.numerics import DESCRIPTION, emulate
+from bytemlperf.simulate.numerics import emulate
+from bytemlperf.simulate.precisions import precision_named
 from bytemlperf.simulate.roofline import Roofline
 
 
 class SimulatedCompile(CompileBackend):
-    """Checks the model against the device card. Set ``package`` to the backend's package."""
+    """Checks the model against the device card of ``package``."""
 
     simulated = True
+    #: the backend's package, which holds device.json
     package: ClassVar[str]
+    #: why the hardware itself is not used, for the report
+    because: ClassVar[str]
 
     def version(self) -> str:
         return f"device model of {self._device.device}, bytemlperf"
@@ -38,18 +42,32 @@ class SimulatedCompile(CompileBackend):
         return DeviceCard.of_package(self.package)
 
     def get_interact_profile(self, config: CompileConfig) -> Sequence[Question]:
-        powers = tuple(1 << i for i in range(self._device.max_sparsity.bit_length()))
-        return (
-            Question(
-                "sparsity",
-                "weights that one kept weight stands for (1: dense); prunes without fine-tuning",
-                default=1,
-                choices=powers,
-            ),
-        )
+        device = self._device
+        questions = []
+        if len(device.peak_tops) > 1:
+            questions.append(
+                Question(
+                    "precision",
+                    "what the device computes in",
+                    default=device.precision,
+                    choices=tuple(device.peak_tops),
+                )
+            )
+        if device.max_sparsity > 1:
+            powers = tuple(1 << i for i in range(device.max_sparsity.bit_length()))
+            questions.append(
+                Question(
+                    "sparsity",
+                    "weights that one kept weight stands for (1: dense); prunes without fine-tuning",
+                    default=1,
+                    choices=powers,
+                )
+            )
+        return questions
 
     def compile(self, config: CompileConfig, dataset: Dataset | None) -> CompileInfo:
         device, model = self._device, config.model
+        precision = str(config.options.get("precision", device.precision))
         sparsity = int(config.options.get("sparsity", 1))
         if not 1 <= sparsity <= device.max_sparsity:
             raise UsageError(f"--set sparsity={sparsity}: 1 to {device.max_sparsity}")
@@ -59,21 +77,29 @@ class SimulatedCompile(CompileBackend):
         segments = [Segment(0, False, taken, outputs=model.card.outputs)]
         if fallback:
             segments.append(Segment(1, True, fallback))
-        roofline = Roofline.fit(device, model)
+        roofline = Roofline.fit(device, model, precision)
+        optimizations: dict[str, object] = {"precision": precision_named(precision).description}
+        if device.max_sparsity > 1:
+            optimizations["sparsity"] = sparsity
+        notes: dict[str, object] = {
+            "device": f"{device.vendor} {device.device}",
+            "simulated_because": self.because,
+            "service_time": roofline.basis,
+            "service_time_error": roofline.error,
+            "fixed_s": roofline.fixed_s,
+            "per_sample_s": roofline.per_sample_s,
+            "peak": device.peak_note,
+            "tdp_w": device.tdp_w,
+        }
+        if roofline.efficiency is not None:
+            notes["efficiency_of_peak"] = round(roofline.efficiency, 4)
         return CompileInfo(
-            precision=device.precision,
+            precision=precision,
             segments=tuple(segments),
             artifact=roofline,
             fallback_operators=refused,
-            optimizations={"sparsity": sparsity, "quantization": DESCRIPTION},
-            notes={
-                "device": f"{device.vendor} {device.device}",
-                "service_time": roofline.basis,
-                "efficiency_of_peak": round(roofline.efficiency, 4),
-                "peak": device.peak_note,
-                "launch_overhead_s": device.assumed.launch_overhead_s,
-                "launch_overhead": f"assumed: {device.assumed.why}",
-            },
+            optimizations=optimizations,
+            notes=notes,
         )
 
 
@@ -88,7 +114,9 @@ class SimulatedRuntime(RuntimeBackend):
 
     def load(self, batch_size: int) -> None:
         if self._emulated is None:
-            self._emulated = emulate(self.model, int(self.compiled.optimizations["sparsity"]))
+            precision = precision_named(self.compiled.precision)
+            sparsity = int(self.compiled.optimizations.get("sparsity", 1))
+            self._emulated = emulate(self.model, precision, sparsity)
         self._batch_size = batch_size
 
     def get_loaded_batch_size(self) -> int:
@@ -103,3 +131,13 @@ class SimulatedRuntime(RuntimeBackend):
         """Seconds that the device would take for a batch."""
         roofline: Roofline = self.compiled.artifact
         return roofline.seconds(batch_size)
+
+
+def device_model(package: str, because: str) -> type[SimulatedCompile]:
+    """Return the compiler of a backend's device model.
+
+    Args:
+        package: of the backend; holds ``device.json``.
+        because: why the hardware is not used: what is not installed or not found.
+    """
+    return type("Compile", (SimulatedCompile,), {"package": package, "because": because})

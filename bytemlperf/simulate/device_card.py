@@ -1,39 +1,49 @@
-"""``device.json``: what a vendor says about a device, what was published, what is assumed."""
+"""``device.json``: what a vendor says about a device, and what was published of it."""
 
 from __future__ import annotations
 
 from importlib import resources
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bytemlperf.errors import BytemlperfError
 
 
 class PublishedPoint(BaseModel):
-    """A published result: a fact about hardware, used to calibrate the model.
-
-    ``gflops_per_sample`` are the dense operations of the model, which its architecture fixes.
-    """
+    """A published result: a fact about hardware, used to calibrate the model."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     card: str = Field(description="name of the model card")
+    precision: str
     batch_size: int = Field(ge=1)
     samples_per_second: float = Field(gt=0)
     average_ms: float = Field(gt=0)
     p99_ms: float = Field(gt=0)
+    in_flight: float = Field(default=1, ge=1, description="batches that were submitted at once")
+    filled: float = Field(
+        default=1, gt=0, le=1, description="share of a full-length sample, where samples are packed"
+    )
+    accuracy: dict[str, float] = Field(default_factory=dict)
+    mean_diff: float | None = None
+    max_diff: float | None = None
     compile_s: float | None = None
-    gflops_per_sample: float = Field(gt=0)
+
+    @property
+    def batch_s(self) -> float:
+        """Seconds that the device is busy with one batch: throughput counts, not the queue."""
+        return self.batch_size / self.samples_per_second
 
 
-class Assumed(BaseModel):
-    """Figures that nobody published. The report repeats them."""
+class Memory(BaseModel):
+    """One level of the device's memory."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    launch_overhead_s: float = Field(ge=0, description="fixed cost of a batch")
-    why: str
+    name: str
+    gb: float = Field(gt=0)
+    gb_per_s: float | None = Field(default=None, gt=0)
 
 
 class DeviceCard(BaseModel):
@@ -43,18 +53,26 @@ class DeviceCard(BaseModel):
 
     vendor: str
     device: str
-    precision: str = Field(description="what it computes in, e.g. 'int8/bf16'")
-    peak_tops: float = Field(gt=0, description="10^12 operations a second at that precision")
+    precision: str = Field(description="what it computes in unless told otherwise")
+    peak_tops: dict[str, float] = Field(description="10^12 operations a second by precision")
     peak_note: str
-    max_sparsity: int = Field(ge=1, description="weights that one kept weight stands for, at most")
-    memory_gb: float = Field(gt=0)
+    max_sparsity: int = Field(
+        default=1, ge=1, description="weights that one kept weight stands for, at most"
+    )
+    memory: tuple[Memory, ...]
     host_interface: str
     host_gb_per_s: float = Field(gt=0)
     tdp_w: float = Field(gt=0)
     unsupported_operators: tuple[str, ...] = ()
-    assumed: Assumed
     published_source: str
-    published: tuple[PublishedPoint, ...]
+    published: tuple[PublishedPoint, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _peaks_are_there(self) -> Self:
+        for precision in (self.precision, *(p.precision for p in self.published)):
+            if not self.peak_tops.get(precision, 0) > 0:
+                raise ValueError(f"peak_tops has no positive peak for {precision!r}")
+        return self
 
     @classmethod
     def of_package(cls, package: str) -> Self:

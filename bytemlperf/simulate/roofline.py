@@ -1,78 +1,80 @@
-"""How long a batch takes on a device that is not here: a roofline met to published results."""
+"""How long a batch takes on a device that is not here."""
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
 
-from bytemlperf.backend import Feeds
 from bytemlperf.errors import BytemlperfError
-from bytemlperf.simulate.device_card import DeviceCard, PublishedPoint
+from bytemlperf.simulate.architectures import ARCHITECTURES, Architecture
+from bytemlperf.simulate.calibration import (
+    Work,
+    leave_one_model_out,
+    leave_one_out,
+    line_of,
+)
+from bytemlperf.simulate.device_card import DeviceCard
 from bytemlperf.zoo import Model, synthetic_feeds
 
 
 @dataclass(frozen=True)
 class Roofline:
-    """Service time of a batch of b samples:
-
-    ``t(b) = launch + b (flops / (peak efficiency) + bytes / host_bandwidth)``
-
-    The efficiency is solved so that the model's own published point is met exactly. A model
-    without one gets the median efficiency of the device's points; ``basis`` says which.
+    """Service time of a batch of b samples: ``t(b) = fixed + b per_sample``.
 
     Attributes:
-        launch_s: fixed cost of a batch (assumed).
+        fixed_s: cost of a batch, whatever its size.
         per_sample_s: cost of one more sample.
-        efficiency: share of the peak that is reached.
-        basis: where the efficiency comes from, for the report.
+        efficiency: share of the peak at which samples are computed, None where their operations
+            are unknown. Above 1 the published run did less than its architecture says.
+        basis: where the two times come from, for the report.
+        error: relative error of such a prediction on published points it had not seen.
     """
 
-    launch_s: float
+    fixed_s: float
     per_sample_s: float
-    efficiency: float
+    efficiency: float | None
     basis: str
+    error: str
 
     def seconds(self, batch_size: int) -> float:
-        return self.launch_s + batch_size * self.per_sample_s
+        return self.fixed_s + batch_size * self.per_sample_s
 
     @classmethod
-    def fit(cls, device: DeviceCard, model: Model) -> Roofline:
-        """Fit the device's model to one neural network.
+    def fit(cls, device: DeviceCard, model: Model, precision: str | None = None) -> Roofline:
+        """Fit the device's model to one neural network at one of the device's precisions.
 
         Raises:
             BytemlperfError: where nothing is known of the network's operations.
         """
-        launch = device.assumed.launch_overhead_s
-        transfer = _bytes(synthetic_feeds(model.card, [0], seed=0)) / (1e9 * device.host_gb_per_s)
-        own = next((p for p in device.published if p.card == model.card.name), None)
-        if own is not None:
-            flops = 1e9 * own.gflops_per_sample
-            efficiency = _efficiency(device, own, transfer)
-            basis = f"published result at batch {own.batch_size} ({device.published_source})"
-        else:
-            if model.flops_per_sample is None:
-                raise BytemlperfError(
-                    f"{model.card.name}: its operations are not counted and {device.device} has "
-                    "no published result for it: nothing to simulate its speed from"
-                )
-            flops = model.flops_per_sample
-            efficiency = statistics.median(_efficiency(device, p, 0.0) for p in device.published)
-            basis = "estimated: no published result; median efficiency of the device's others"
-        compute = flops / (1e12 * device.peak_tops * efficiency)
-        return cls(launch, compute + transfer, efficiency, basis)
-
-
-def _efficiency(device: DeviceCard, point: PublishedPoint, transfer_s: float) -> float:
-    """Share of the peak at which the published time comes out."""
-    per_batch = 1e-3 * point.average_ms - device.assumed.launch_overhead_s
-    compute = per_batch / point.batch_size - transfer_s
-    if compute <= 0:
-        raise BytemlperfError(
-            f"device.json of {device.device}: the published {point.average_ms} ms of {point.card} "
-            "leave no time to compute beside the assumed overhead and the transfer"
+        precision = precision or device.precision
+        name = model.card.name
+        own = [p for p in device.published if p.card == name and p.precision == precision]
+        architecture = ARCHITECTURES[name] if own else _architecture(model)
+        filled = own[0].filled if own else 1.0
+        work = Work.of(device, architecture, precision, filled)
+        line = line_of(device, device.published, name, precision, work)
+        if line is None:
+            raise BytemlperfError(
+                f"{name}: its operations are not counted and {device.device} has no published "
+                f"result for it in {precision}: nothing to simulate its speed from"
+            )
+        fixed_s, per_sample_s, basis = line
+        if filled < 1:
+            basis += f"; packed, {100 * filled:.0f} % of a sample's length is not padding"
+        if own:
+            basis += f" ({device.published_source})"
+        error = (
+            f"leave one out: {leave_one_out(device)}"
+            if own
+            else f"leave one model out: {leave_one_model_out(device)}"
         )
-    return 1e9 * point.gflops_per_sample / (compute * 1e12 * device.peak_tops)
+        efficiency = None if work is None else work.sample_s / per_sample_s
+        return cls(fixed_s, per_sample_s, efficiency, basis, error)
 
 
-def _bytes(feeds: Feeds) -> int:
-    return sum(array.nbytes for array in feeds.values())
+def _architecture(model: Model) -> Architecture:
+    """What the built model says of itself: its counted operations, its inputs' bytes."""
+    flops = model.flops_per_sample
+    return Architecture(
+        None if flops is None else flops / 1e9,
+        sum(array.nbytes for array in synthetic_feeds(model.card, [0], seed=0).values()),
+    )

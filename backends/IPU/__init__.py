@@ -1,0 +1,3 @@
+"""Graphcore IPU (C600): through its SDK, or on a device model."""
+
+from __future__ import annotations
