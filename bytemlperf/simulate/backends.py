@@ -91,6 +91,9 @@ class SimulatedCompile(CompileBackend):
             "peak": device.peak_note,
             "tdp_w": device.tdp_w,
         }
+        if device.assumed is not None:
+            notes["launch_overhead_s"] = f"at least {device.assumed.launch_overhead_s:g}, assumed"
+            notes["launch_overhead_why"] = device.assumed.why
         if roofline.efficiency is not None:
             notes["efficiency_of_peak"] = round(roofline.efficiency, 4)
         return CompileInfo(

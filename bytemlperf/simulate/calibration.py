@@ -45,8 +45,8 @@ class Work:
 class Fit:
     """``t(b) = launch + (batch_s + b sample_s) / efficiency + b transfer_s / host_share``.
 
-    The three unknowns minimise the sum of squared errors of log t over the published points; the
-    first and last are not negative, and the efficiency is at most 1.
+    The three unknowns minimise the sum of squared errors of log t over the published points. The
+    launch is not below what the card assumes, the share not negative, the efficiency at most 1.
 
     Attributes:
         launch_s: fixed cost of a batch.
@@ -85,7 +85,8 @@ def fit_device(device: DeviceCard, points: Sequence[PublishedPoint]) -> Fit:
         if compute_s <= point.batch_s:
             rows.append([1.0, compute_s, b * work.transfer_s])
             seconds.append(point.batch_s)
-    return Fit(*_least_squares(rows, seconds, (0.0, 1.0, 0.0)))
+    launch = device.assumed.launch_overhead_s if device.assumed else 0.0
+    return Fit(*_least_squares(rows, seconds, (launch, 1.0, 0.0)))
 
 
 def fit_line(points: Sequence[PublishedPoint]) -> tuple[float, float]:

@@ -46,6 +46,15 @@ class Memory(BaseModel):
     gb_per_s: float | None = Field(default=None, gt=0)
 
 
+class Assumed(BaseModel):
+    """What nobody published. The report repeats it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    launch_overhead_s: float = Field(ge=0, description="least fixed cost of a batch")
+    why: str
+
+
 class DeviceCard(BaseModel):
     """The key parameters of one device."""
 
@@ -64,6 +73,7 @@ class DeviceCard(BaseModel):
     host_gb_per_s: float = Field(gt=0)
     tdp_w: float = Field(gt=0)
     unsupported_operators: tuple[str, ...] = ()
+    assumed: Assumed | None = None
     published_source: str
     published: tuple[PublishedPoint, ...] = Field(min_length=1)
 

@@ -49,7 +49,7 @@ def bfloat16(values: Array) -> Array:
 def float16(values: Array) -> Array:
     """Round float32 to IEEE half precision; what is too large becomes infinite."""
     with np.errstate(over="ignore"):
-        half = np.asarray(values, np.float32).astype(np.float16)
+        half: Array = np.asarray(values, np.float32).astype(np.float16)
     return half.astype(np.float32)
 
 
@@ -68,4 +68,5 @@ def float8_e4m3(values: Array) -> Array:
     exponent = np.maximum(np.floor(np.log2(np.maximum(np.abs(scaled), 1e-30))), -6.0)
     step = np.exp2(exponent - 3.0)
     rounded = np.clip(np.rint(scaled / step) * step, -_E4M3_MAX, _E4M3_MAX)
-    return (rounded / scale).astype(np.float32)
+    restored: Array = (rounded / scale).astype(np.float32)
+    return restored
