@@ -19,6 +19,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from bytemlperf.batching import Dynamic
+from bytemlperf.comparison import Change, Comparison, compare
 from bytemlperf.device import (
     Deterministic,
     Exponential,
@@ -40,7 +41,9 @@ from bytemlperf.samples import Shared
 __all__ = [
     "BackendError",
     "BytemlperfError",
+    "Change",
     "ClosedLoop",
+    "Comparison",
     "Constant",
     "Deterministic",
     "Distribution",
@@ -62,6 +65,7 @@ __all__ = [
     "Table",
     "UsageError",
     "Verdict",
+    "compare",
     "get_include",
     "load_result",
     "measure",

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from bytemlperf.commands import models, run
+from bytemlperf.commands import compare, models, run
 from bytemlperf.errors import BytemlperfError
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -69,7 +69,8 @@ def cli(context: click.Context, /, **flags: Any) -> None:
     bytemlperf --task digits-onnx-fp32 --hardware_type CPU
     bytemlperf --task roberta-torch-fp32 --hardware_type SPU
 
-    Exit codes: 0 done, 1 failed, 2 usage, 3 run invalid, 4 objective missed, 130 interrupted.
+    Exit codes: 0 done, 1 failed, 2 usage, 3 run invalid, 4 objective missed, 5 regression,
+    130 interrupted.
     """
     if context.invoked_subcommand is None:
         if len(sys.argv) == 1:
@@ -79,6 +80,7 @@ def cli(context: click.Context, /, **flags: Any) -> None:
 
 
 cli.add_command(models.models)
+cli.add_command(compare.compare)
 
 
 def main(arguments: list[str] | None = None) -> None:

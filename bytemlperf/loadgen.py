@@ -28,6 +28,7 @@ from bytemlperf.result import ErrorClass, Result, Verdict, distributions, timeli
 from bytemlperf.samples import Samples, backend_spec, native_spec
 from bytemlperf.stopping import StoppingRule
 from bytemlperf.verdicts import judge
+from bytemlperf.windows import Windows
 
 __all__ = ["LoadGenerator", "Progress", "RunInterrupted", "measure"]
 
@@ -312,6 +313,7 @@ class LoadGenerator:
             verdicts=tuple(verdicts),
             environment=self._environment(data),
             interrupted=interrupted,
+            windows=Windows.from_core(data),
             stamps=stamps,
             outputs=self._outputs(data.planned, keep_outputs),
         )

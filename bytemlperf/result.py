@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,8 +16,10 @@ from bytemlperf import _core, export
 from bytemlperf.backend import Array
 from bytemlperf.distribution import Distribution
 from bytemlperf.errors import UsageError
+from bytemlperf.windows import Windows
 
-SCHEMA = "bytemlperf.result/1"
+SCHEMA = "bytemlperf.result/2"
+_READ = (SCHEMA, "bytemlperf.result/1")  # /1 had no windows and no severity
 INTERVALS = ("latency", "service_time", "schedule_lag", "queue_wait", "gil_wait")
 _FIRST_AND_LAST_STAMP = {
     "latency": ("intended", "completed"),
@@ -30,12 +32,20 @@ _FIRST_AND_LAST_STAMP = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """One judgement of a run; ``remedy`` says what to change where it is not ok."""
+    """One judgement of a run; ``remedy`` says what to change where it is not ok. ``advice`` leaves
+    the run valid: its figures are right, and something about them is worth knowing.
+    """
 
     name: str
     ok: bool
     detail: str
     remedy: str = ""
+    severity: Literal["invalid", "advice"] = "invalid"
+
+    @property
+    def fatal(self) -> bool:
+        """The run's figures cannot be trusted."""
+        return not self.ok and self.severity == "invalid"
 
 
 @dataclass(frozen=True)
@@ -89,20 +99,21 @@ class Result:
     verdicts: tuple[Verdict, ...]
     environment: Mapping[str, Any]
     interrupted: bool = False
+    windows: Windows | None = field(default=None, repr=False, compare=False)
     stamps: Array | None = field(default=None, repr=False, compare=False)
     outputs: list[Any] | dict[int, Any] | None = field(default=None, repr=False, compare=False)
 
     @property
     def valid(self) -> bool:
-        """True where every verdict is ok."""
-        return all(verdict.ok for verdict in self.verdicts)
+        """True where no verdict is fatal."""
+        return not any(verdict.fatal for verdict in self.verdicts)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; without stamps and outputs."""
         data = {
             name: value
             for name, value in self.__dict__.items()
-            if name not in {"stamps", "outputs", *INTERVALS}
+            if name not in {"stamps", "outputs", "windows", *INTERVALS}
         }
         return {
             "schema": SCHEMA,
@@ -113,13 +124,16 @@ class Result:
             "verdicts": [asdict(v) for v in self.verdicts],
             "environment": dict(self.environment),
             "distributions": {name: getattr(self, name).to_dict() for name in INTERVALS},
+            "windows": None if self.windows is None else self.windows.to_dict(),
         }
 
     def save(self, path: str | Path) -> None:
-        """Write JSON; a reader sees the old file or the new one, never half of it."""
+        """Write JSON, a few 100 kB whatever the length of the run: histograms and windows, no
+        stamps. A reader sees the old file or the new one, never half of it.
+        """
         path = Path(path)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(self.to_dict(), indent=1), encoding="utf-8")
+        temporary.write_text(json.dumps(self.to_dict(), separators=(",", ":")), encoding="utf-8")
         temporary.replace(path)
 
     def to_pandas(self) -> Any:
@@ -198,7 +212,7 @@ def load_result(path: str | Path) -> Result:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: cannot read a result: {error}") from error
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+    if not isinstance(data, dict) or data.get("schema") not in _READ:
         raise UsageError(f"{path}: not a result: expected a JSON object with schema {SCHEMA!r}")
     data.pop("schema")
     data.pop("valid")
@@ -208,4 +222,6 @@ def load_result(path: str | Path) -> Result:
     data["error_types"] = {k: ErrorClass(**v) for k, v in data["error_types"].items()}
     data["timeline"] = tuple(TimelineBin(**b) for b in data["timeline"])
     data["verdicts"] = tuple(Verdict(**v) for v in data["verdicts"])
+    windows = data.get("windows")
+    data["windows"] = None if windows is None else Windows.from_dict(windows)
     return Result(**parts, **data)

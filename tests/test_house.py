@@ -29,7 +29,9 @@ ORDER = (
     "hdr",
     "distribution",
     "export",
+    "windows",
     "result",
+    "comparison",
     "patterns",
     "device",
     "batching",
@@ -56,7 +58,7 @@ ORDER = (
     "__main__",
 )
 # Results print themselves: the one place where a lower file looks up, when it is asked to.
-LATE = {("result", "report")}
+LATE = {("result", "report"), ("comparison", "report")}
 
 
 def part_of(module: str) -> str:

@@ -69,6 +69,9 @@ class VerdictDetail(_Block):
     ok: bool
     detail: str
     remedy: str
+    severity: Literal["invalid", "advice"] = Field(
+        "invalid", description="advice leaves the run valid"
+    )
 
 
 class RunDetail(_Block):
