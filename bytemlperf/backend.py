@@ -26,6 +26,7 @@ __all__ = [
     "CompileConfig",
     "CompileInfo",
     "Feeds",
+    "NativeRuntime",
     "Outputs",
     "Question",
     "RuntimeBackend",
@@ -165,15 +166,13 @@ class CompileBackend(ABC):
         """Search for better compiler settings, where the user asked for it."""
 
 
-class RuntimeBackend(ABC):
-    """One loaded copy of a compiled model. Built, loaded, called and unloaded on one thread.
+class _Runtime:
+    """What both kinds of runtime are built from.
 
     Args:
         compiled: what :meth:`CompileBackend.compile` returned.
         model: the built model.
         workload: the task file.
-
-    Optional members: ``submit(feeds, done)`` for asynchronous devices, with ``max_in_flight``.
     """
 
     #: number of instances to run for ``clients`` clients, or None for one a client
@@ -183,6 +182,13 @@ class RuntimeBackend(ABC):
         self.compiled = compiled
         self.model = model
         self.workload = workload
+
+
+class RuntimeBackend(_Runtime, ABC):
+    """One loaded copy of a compiled model. Built, loaded, called and unloaded on one thread.
+
+    Optional members: ``submit(feeds, done)`` for asynchronous devices, with ``max_in_flight``.
+    """
 
     @abstractmethod
     def version(self) -> str:
@@ -211,6 +217,20 @@ class RuntimeBackend(ABC):
 
     def unload(self) -> None:
         """Free the device. Called once, on the thread that loaded."""
+
+
+class NativeRuntime(_Runtime, ABC):
+    """A shared library behind ``bytemlperf/backend.h``: the load generator creates its instances
+    and calls them with no Python on the way. This object only says where it is.
+    """
+
+    @abstractmethod
+    def library(self) -> Path:
+        """Return the shared library; raise with a clear message where it has not been built."""
+
+    def config(self) -> Mapping[str, Any]:
+        """Return what its ``create`` receives as a JSON object, e.g. the artifact's path."""
+        return {}
 
 
 #: a function that runs one batch: what the eager source of a model is

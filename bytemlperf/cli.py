@@ -4,62 +4,46 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import click
 
-from bytemlperf.commands import compare, models, run
+from bytemlperf.commands import backends, compare, models, predict, run
+from bytemlperf.commands.flags import FOLDER, flag, model_flags, option_flags, preset_flag
 from bytemlperf.errors import BytemlperfError
-
-_FOLDER = click.Path(path_type=Path, file_okay=False)
-
-
-def _flag(name: str, *more: str, **settings: Any) -> Callable[[Any], Any]:
-    """An option in both spellings: ``--hardware_type`` and ``--hardware-type``."""
-    spellings = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}", *more))
-    return click.option(*spellings, name, **settings)
 
 
 @click.group(invoke_without_command=True, context_settings={"max_content_width": 100})
-@_flag("task", metavar="NAME|PATH", help="Task to run: a name in workloads/, or a .json file.")
-@_flag("hardware_type", metavar="NAME", help="Backend to run it on, e.g. CPU or SPU.")
-@_flag("compile_only", is_flag=True, help="Stop when the model is compiled; writes a report.")
-@_flag("show_task_list", is_flag=True, help="Print the tasks and end.")
-@_flag("show_hardware_list", is_flag=True, help="Print the backends and end.")
-@_flag("output_dir", type=_FOLDER, default=Path("reports"), show_default=True, help="For reports.")
-@_flag("workload_dir", type=_FOLDER, help="Folder with tasks of your own.")
-@_flag("backend_dir", type=_FOLDER, help="Folder with backends of your own.")
-@_flag("data_dir", type=_FOLDER, help="Folder with data sets, e.g. open_squad/dev-v1.1.json.")
-@_flag("sample_data", is_flag=True, help="Use the package's small sample where files are missing.")
-@_flag("weights", type=click.Path(path_type=Path), help="Folder of a real checkpoint.")
-@_flag("fetch", is_flag=True, help="Download the card's published checkpoint and use it.")
-@_flag(
-    "preset",
-    type=click.Choice(["full", "tiny"]),
-    default="full",
-    show_default=True,
-    help="Size of the model.",
-)
-@_flag("batch_sizes", metavar="N,N,...", help="Instead of the task's.")
-@_flag("clients", type=int, help="Instead of the task's.")
-@_flag("iterations", type=int, help="Queries a client, instead of the task's.")
-@_flag("max_duration_s", type=float, help="Bound for a batch size; 0 lifts it.")
-@_flag(
+@flag("task", metavar="NAME|PATH", help="Task to run: a name in workloads/, or a .json file.")
+@flag("hardware_type", metavar="NAME", help="Backend to run it on, e.g. CPU or SPU.")
+@flag("compile_only", is_flag=True, help="Stop when the model is compiled; writes a report.")
+@flag("show_task_list", is_flag=True, help="Print the tasks and end.")
+@flag("show_hardware_list", is_flag=True, help="Print the backends and end.")
+@flag("output_dir", type=FOLDER, default=Path("reports"), show_default=True, help="For reports.")
+@model_flags
+@flag("data_dir", type=FOLDER, help="Folder with data sets, e.g. open_squad/dev-v1.1.json.")
+@flag("sample_data", is_flag=True, help="Use the package's small sample where files are missing.")
+@flag("fetch", is_flag=True, help="Download the card's published checkpoint and use it.")
+@preset_flag("full")
+@flag("batch_sizes", metavar="N,N,...", help="Instead of the task's.")
+@flag("clients", type=int, help="Instead of the task's.")
+@flag("iterations", type=int, help="Queries a client, instead of the task's.")
+@flag("max_duration_s", type=float, help="Bound for a batch size; 0 lifts it.")
+@flag(
     "load",
     multiple=True,
     metavar="PATTERN:RATE/s:SECONDSs",
     help="Add an open-loop load, e.g. poisson:100/s:30s. Repeatable.",
 )
-@_flag("slo_ms", type=float, help="Objective for p99 latency; missed: exit code 4.")
-@_flag("seed", type=int, help="Of weights, data and arrivals.")
-@_flag("set", multiple=True, metavar="KEY=VALUE", help="Option of the backend. Repeatable.")
-@_flag("quick", is_flag=True, help="Seconds instead of minutes: two batch sizes, few queries.")
-@_flag("dry_run", is_flag=True, help="Say what would be done, and end.")
-@_flag("require_hardware", is_flag=True, help="Refuse to run on a device model.")
-@_flag("debug", is_flag=True, help="Show the traceback of an error.")
+@flag("slo_ms", type=float, help="Objective for p99 latency; missed: exit code 4.")
+@flag("seed", type=int, help="Of weights, data and arrivals.")
+@option_flags
+@flag("quick", is_flag=True, help="Seconds instead of minutes: two batch sizes, few queries.")
+@flag("dry_run", is_flag=True, help="Say what would be done, and end.")
+@flag("require_hardware", is_flag=True, help="Refuse to run on a device model.")
+@flag("debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(metadata.version("bytemlperf"))
 @click.pass_context
 def cli(context: click.Context, /, **flags: Any) -> None:
@@ -79,8 +63,10 @@ def cli(context: click.Context, /, **flags: Any) -> None:
         run.run(flags)
 
 
+cli.add_command(backends.backends)
 cli.add_command(models.models)
 cli.add_command(compare.compare)
+cli.add_command(predict.predict)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -18,6 +18,7 @@ from bytemlperf.errors import BackendError
 from bytemlperf.loadgen import LoadGenerator
 from bytemlperf.patterns import ClosedLoop
 from bytemlperf.result import Result, Verdict
+from bytemlperf.samples import Samples, Shared
 
 # The inputs A and B, and P: the rows of A in another order. An answer that comes one query late
 # shows where the input changes.
@@ -66,14 +67,18 @@ def check_honesty(
 
 def _queries(
     draw: Callable[[Sequence[int]], Feeds], size: int, shared: frozenset[str], pairs: int
-) -> list[Feeds]:
-    """The sequence, and after it new inputs, each twice."""
+) -> Samples:
+    """The rows of the sequence, and after them new inputs, each twice."""
     batches = [draw(range(i * size, (i + 1) * size)) for i in range(2 + pairs)]
     order = np.roll(np.arange(size), 1)
     a, b, *new = batches
     permuted = {name: x if name in shared else x[order] for name, x in a.items()}
     named = {"A": a, "B": b, "P": permuted}
-    return [named[letter] for letter in _SEQUENCE] + [x for x in new for _ in range(2)]
+    queries = [named[letter] for letter in _SEQUENCE] + [x for x in new for _ in range(2)]
+    return {
+        name: Shared(x) if name in shared else np.concatenate([q[name] for q in queries])
+        for name, x in a.items()
+    }
 
 
 def _must_answer(result: Result) -> None:

@@ -234,7 +234,7 @@ class LoadGenerator:
             spec = native_spec(path, config, self._samples, self.batch_size, capacity, self._keep)
             return spec, self.instances
         depth = in_flight(self.backend)
-        make = instance_maker(self.backend, self.batch_size)
+        make = instance_maker(self.backend, capacity or self.batch_size)
         hooks = _core.PythonHooks(make, self._keep, depth)
         slots = max(1, depth)
         spec = backend_spec(self._samples, self.batch_size, hooks, slots, capacity)

@@ -6,6 +6,7 @@ asked for.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.machinery
 import importlib.util
@@ -18,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bytemlperf.backend import CompileBackend, RuntimeBackend
+from bytemlperf.backend import CompileBackend, NativeRuntime, RuntimeBackend
 from bytemlperf.errors import BytemlperfError, UsageError, did_you_mean
 
 ENTRY_POINTS = "bytemlperf.backends"
@@ -27,11 +28,17 @@ ENTRY_POINTS = "bytemlperf.backends"
 _HINTS = {
     "GOYA": "Habana's present accelerators (Gaudi) are HPU",
     "GAUDI": "Habana Gaudi is HPU",
+    "GAUDI2": "Habana Gaudi is HPU",
+    "CUDA": "an Nvidia card is GPU",
+    "NVIDIA": "an Nvidia card is GPU",
     "S30": "Moffett S30 is SPU",
     "XEON": "an Intel Xeon is CPU",
     "C600": "Graphcore C600 is IPU",
     "P920": "Stream Computing P920 is STC",
 }
+
+
+_CLASSES = {"compile": "Compile", "runtime": "Runtime"}
 
 
 @dataclass(frozen=True)
@@ -65,17 +72,33 @@ class Backend:
             raise BytemlperfError(f"{file}: expected a JSON object")
         return card
 
+    def problem(self) -> str | None:
+        """Return why this backend cannot be used, as far as its files tell, or None."""
+        if not self.path.is_dir():
+            return f"its entry point names {self.package}, and there is no such package"
+        for module, name in _CLASSES.items():
+            if reason := _lacks(self.path / f"{module}.py", name):
+                return reason
+        try:
+            self.device()
+        except BytemlperfError as error:
+            return str(error)
+        return None
+
     def compile_class(self) -> type[CompileBackend]:
         """Import ``compile.py`` and return its class ``Compile``."""
-        found: type[CompileBackend] = self._class("compile", "Compile", CompileBackend)
+        found: type[CompileBackend] = self._class("compile", CompileBackend)
         return found
 
-    def runtime_class(self) -> type[RuntimeBackend]:
+    def runtime_class(self) -> type[RuntimeBackend | NativeRuntime]:
         """Import ``runtime.py`` and return its class ``Runtime``."""
-        found: type[RuntimeBackend] = self._class("runtime", "Runtime", RuntimeBackend)
+        found: type[RuntimeBackend | NativeRuntime] = self._class(
+            "runtime", RuntimeBackend, NativeRuntime
+        )
         return found
 
-    def _class(self, module_name: str, class_name: str, base: type) -> Any:
+    def _class(self, module_name: str, *bases: type) -> Any:
+        class_name = _CLASSES[module_name]
         where = self.path / f"{module_name}.py"
         try:
             module = self._module(module_name)
@@ -86,10 +109,9 @@ class Backend:
                 f"backend {self.name}: {where} cannot be imported: {type(error).__name__}: {error}"
             ) from error
         found = getattr(module, class_name, None)
-        if not (isinstance(found, type) and issubclass(found, base)):
-            raise BytemlperfError(
-                f"backend {self.name}: {where} defines no class {class_name}({base.__name__})"
-            )
+        if not (isinstance(found, type) and issubclass(found, bases)):
+            expected = " or ".join(f"{class_name}({base.__name__})" for base in bases)
+            raise BytemlperfError(f"backend {self.name}: {where} defines no class {expected}")
         return found
 
     def _module(self, module_name: str) -> ModuleType:
@@ -154,9 +176,18 @@ def _of_user(backend_dir: Path | None) -> Iterator[Backend]:
 def _of_packages() -> Iterator[Backend]:
     """An entry point's value is the package that holds compile.py and runtime.py."""
     for point in metadata.entry_points(group=ENTRY_POINTS):
-        spec = importlib.util.find_spec(point.value)
-        if spec is not None and spec.submodule_search_locations:
-            yield Backend(point.name, Path(spec.submodule_search_locations[0]), point.value)
+        # Where there is no such package the backend is listed, as broken.
+        folder = _locate(point.value) or Path(point.value.replace(".", "/"))
+        yield Backend(point.name, folder, point.value)
+
+
+def _locate(package: str) -> Path | None:
+    """Return a package's folder. Its parents are not imported, as find_spec(package) would."""
+    top, *below = package.split(".")
+    spec = importlib.util.find_spec(top)
+    roots = (spec.submodule_search_locations if spec else None) or ()
+    folders = (Path(root, *below) for root in roots)
+    return next((folder for folder in folders if folder.is_dir()), None)
 
 
 def _backend_folders(root: Path) -> list[Path]:
@@ -164,4 +195,25 @@ def _backend_folders(root: Path) -> list[Path]:
 
 
 def _is_backend(folder: Path) -> bool:
-    return folder.is_dir() and (folder / "runtime.py").exists()
+    """A folder with one of the two files is meant to be a backend, if a broken one."""
+    return folder.is_dir() and any((folder / f"{name}.py").exists() for name in _CLASSES)
+
+
+def _lacks(file: Path, name: str) -> str | None:
+    """Return why a file defines no class of this name; reads it, never runs it."""
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        return f"{file}: {error.strerror}"
+    except (SyntaxError, ValueError) as error:
+        return f"{file}: not Python: {error}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return None
+        if isinstance(node, ast.ImportFrom):
+            names = {alias.asname or alias.name for alias in node.names}
+            if names & {name, "*"}:
+                return None
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == name:
+            return None
+    return f"{file} defines no class {name}"

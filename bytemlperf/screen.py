@@ -32,6 +32,15 @@ class Step:
             completed=fraction or 0.0,
         )
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Give the terminal away while the block runs, e.g. to a question."""
+        if self._progress is not None:
+            self._progress.stop()
+        yield
+        if self._progress is not None:
+            self._progress.start()
+
     def _eta(self, fraction: float | None) -> str:
         """Time that is left at the speed since this phase began."""
         if not fraction:

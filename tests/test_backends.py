@@ -8,9 +8,8 @@ import pytest
 
 from bytemlperf import zoo
 from bytemlperf.backend import CompileConfig, CompileInfo, RuntimeBackend, Segment
-from bytemlperf.errors import BytemlperfError, UsageError
 from bytemlperf.numeric import compare
-from bytemlperf.registry import find_backend, list_backends
+from bytemlperf.registry import find_backend
 from bytemlperf.workload import Workload
 
 MODELS = [
@@ -72,66 +71,6 @@ def test_a_compilation_that_was_cut_short_is_done_again(tmp_path: Path) -> None:
     again, _ = compiled("CPU", model, tmp_path / "c")
     assert again.artifact.exists()
     assert info.artifact == again.artifact
-
-
-def test_shipped_backends_are_found_by_any_case() -> None:
-    names = [backend.name for backend in list_backends()]
-    assert {"CPU", "HPU", "IPU", "SPU", "STC"} <= set(names)
-    assert names == sorted(names)
-    assert find_backend("cpu").name == "CPU"
-
-
-@pytest.mark.parametrize(
-    ("name", "message"), [("SPUU", "did you mean 'SPU'"), ("GOYA", "HPU"), ("X", "known: CPU")]
-)
-def test_unknown_hardware_gets_a_hint(name: str, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        find_backend(name)
-
-
-OWN = """
-from __future__ import annotations
-from bytemlperf.backend import {base}
-from .shared import VALUE
-class {name}({base}):
-    def version(self): return VALUE
-    def compile(self, config, dataset): ...
-    def load(self, batch_size): ...
-    def get_loaded_batch_size(self): return 1
-    def predict(self, feeds): return {{}}
-"""
-
-
-def own_backend(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    (folder / "compile.py").write_text(OWN.format(base="CompileBackend", name="Compile"))
-    (folder / "runtime.py").write_text(OWN.format(base="RuntimeBackend", name="Runtime"))
-    (folder / "shared.py").write_text("VALUE = 'mine 1.0'\n")
-    return folder
-
-
-def test_a_users_folder_is_found_and_its_files_see_each_other(tmp_path: Path) -> None:
-    own_backend(tmp_path / "MINE")
-    for given in (tmp_path, tmp_path / "MINE"):
-        backend = find_backend("mine", given)
-        assert backend.compile_class()({}).version() == "mine 1.0"
-        assert issubclass(backend.runtime_class(), RuntimeBackend)
-    with pytest.raises(UsageError, match="no such folder"):
-        list_backends(tmp_path / "none")
-
-
-def test_a_broken_backend_is_listed_and_says_why_when_used(tmp_path: Path) -> None:
-    folder = own_backend(tmp_path / "BROKEN")
-    (folder / "compile.py").write_text("import sdk_that_is_not_there\n")
-    (folder / "runtime.py").write_text("x = 1\n")
-    backend = find_backend("BROKEN", tmp_path)
-    with pytest.raises(BytemlperfError, match=r"compile\.py cannot be imported.*sdk_that_is_not"):
-        backend.compile_class()
-    with pytest.raises(BytemlperfError, match=r"no class Runtime\(RuntimeBackend\)"):
-        backend.runtime_class()
-    (folder / "device.json").write_text("[")
-    with pytest.raises(BytemlperfError, match=r"device\.json: not JSON"):
-        backend.device()
 
 
 def test_coverage_is_counted_in_operators() -> None:

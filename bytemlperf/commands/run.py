@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bytemlperf.commands.flags import request
 from bytemlperf.errors import ObjectiveMissed, RunInvalid, UsageError
 
 if TYPE_CHECKING:
@@ -29,11 +30,11 @@ def run(flags: Mapping[str, Any]) -> None:
         raise UsageError("--task is missing (--show_task_list shows the tasks)")
     if not flags["hardware_type"]:
         raise UsageError("--hardware_type is missing (--show_hardware_list shows the backends)")
-    request = _request(flags)
+    asked = _request(flags)
     if flags["dry_run"]:
-        _dry_run(request)
+        _dry_run(asked)
         return
-    _run(request)
+    _run(asked)
 
 
 def _show_lists(flags: Mapping[str, Any]) -> None:
@@ -43,34 +44,23 @@ def _show_lists(flags: Mapping[str, Any]) -> None:
         for name in list_workloads(flags["workload_dir"]):
             click.echo(name)
     if flags["show_hardware_list"]:
-        from bytemlperf.registry import list_backends
+        from bytemlperf.commands.backends import show_backends
 
-        for backend in list_backends(flags["backend_dir"]):
-            device = backend.device()
-            click.echo(
-                f"{backend.name}  {device.get('vendor', '')} {device.get('device', '')}".strip()
-            )
+        show_backends(flags["backend_dir"])
 
 
 def _request(flags: Mapping[str, Any]) -> Request:
-    from bytemlperf.engine import Request
-    from bytemlperf.registry import find_backend
-    from bytemlperf.workload import Workload
-
     if flags["fetch"] and flags["weights"]:
         raise UsageError("--fetch and --weights both name a checkpoint: give one of them")
-    workload = Workload.load(flags["task"], flags["workload_dir"])
-    return Request(
-        workload=_with_flags(workload, flags),
-        backend=find_backend(flags["hardware_type"], flags["backend_dir"]),
+    asked = request(flags["task"], flags["hardware_type"], flags)
+    return replace(
+        asked,
+        workload=_with_flags(asked.workload, flags),
         output_dir=flags["output_dir"],
         data_dir=flags["data_dir"],
         sample_data=flags["sample_data"],
-        weights=_fetched(workload.model) if flags["fetch"] else flags["weights"],
-        preset=flags["preset"],
-        options=dict(_pair(text) for text in flags["set"]),
+        weights=_fetched(asked.workload.model) if flags["fetch"] else asked.weights,
         require_hardware=flags["require_hardware"],
-        command=tuple(sys.argv[1:]),
     )
 
 
@@ -113,19 +103,12 @@ def _numbers(flag: str, text: str) -> list[int]:
         raise UsageError(f"{flag} {text!r}: expected numbers with commas, e.g. 1,8,64") from error
 
 
-def _pair(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise UsageError(f"--set {text!r}: expected KEY=VALUE")
-    return key, value
-
-
-def _dry_run(request: Request) -> None:
+def _dry_run(asked: Request) -> None:
     from bytemlperf.engine.estimate import describe_plan
     from bytemlperf.engine.task import Task
     from bytemlperf.screen import Screen
 
-    for line in describe_plan(Task(request, Screen(), _version())):
+    for line in describe_plan(Task(asked, Screen(), _version())):
         click.echo(line)
     click.echo("dry run: nothing was done")
 
@@ -136,7 +119,7 @@ def _version() -> str:
     return __version__
 
 
-def _run(request: Request) -> None:
+def _run(asked: Request) -> None:
     from rich.console import Console
 
     from bytemlperf.engine import StepFailed, run_task
@@ -145,11 +128,11 @@ def _run(request: Request) -> None:
     from bytemlperf.screen import Screen
 
     screen = Screen()
-    if request.backend.compile_class().simulated and not request.require_hardware:
-        simulated_banner(screen.console, request.backend.name)
+    if asked.backend.compile_class().simulated and not asked.require_hardware:
+        simulated_banner(screen.console, asked.backend.name)
     output = Console(highlight=False)
     try:
-        task = run_task(request, screen, _version())
+        task = run_task(asked, screen, _version())
     except StepFailed as failure:
         show(output, failure.task.report, failure.task.report_file)
         raise

@@ -13,6 +13,8 @@ import numpy as np
 from bytemlperf.backend import Array, Predict
 from bytemlperf.datasets import Dataset, Synthetic, open_dataset
 from bytemlperf.datasets.subset import seeded_subset
+from bytemlperf.device import NativeBackend
+from bytemlperf.engine.feeding import columns
 from bytemlperf.engine.task import Outputs, Task
 from bytemlperf.errors import BytemlperfError, UsageError
 from bytemlperf.loadgen import LoadGenerator, Progress
@@ -24,6 +26,7 @@ from bytemlperf.report.schema import (
     NumericDetail,
     OutputDifference,
 )
+from bytemlperf.samples import Samples
 from bytemlperf.screen import Step
 from bytemlperf.zoo import cache_root
 from bytemlperf.zoo.cache import content_key
@@ -93,7 +96,7 @@ def compute_reference(task: Task, step: Step) -> str:
         return f"{len(samples)} samples, from the cache"
     step.update("loading the eager source model")
     source = task.model.load_source()
-    task.reference = _run(source, dataset, samples, task.batch_sizes[0], 1, step)
+    task.reference = _run(task, source, samples, 1, step)
     _store(file, task.reference, samples)
     return f"{len(samples)} samples through the eager source model"
 
@@ -136,34 +139,40 @@ def _load(file: Path, samples: Sequence[int]) -> Outputs:
 
 def compute_outputs(task: Task, step: Step) -> str:
     """The backend on the same samples, through the load generator."""
-    dataset = _dataset(task)
     wanted = task.samples
     if task.report.details.accuracy_skipped is not None or not task.workload.test_accuracy:
         if not task.workload.test_numeric:
             return "nothing to compute"
         wanted = _numeric_samples(task)
     batch = task.batch_sizes[0]
-    task.outputs = _run(task.runtime(), dataset, wanted, batch, task.instances, step)
+    task.outputs = _run(task, task.runtime(), wanted, task.instances, step)
     return f"{len(wanted)} samples at batch {batch} on {task.instances} instance(s)"
 
 
 def _run(
-    backend: Predict | Any,
-    dataset: Dataset,
-    samples: Sequence[int],
-    batch_size: int,
-    instances: int,
-    step: Step,
+    task: Task, backend: Predict | Any, samples: Sequence[int], instances: int, step: Step
 ) -> Outputs:
-    """Run every sample once, the tail batch too, and return the outputs by sample."""
+    """Run every sample once and return the outputs by sample.
+
+    The tail is a smaller batch. To a shared library, whose queries are all of one size, it is a
+    batch like the others, filled up with the first samples again.
+    """
+    dataset, batch_size = _dataset(task), task.batch_sizes[0]
+    native = isinstance(backend, NativeBackend)
     outputs: Outputs = {}
     for chunk in _chunks(samples, max(_CHUNK, batch_size * instances)):
-        batches = list(_chunks(chunk, batch_size))
-        queries = [dataset.feeds(batch) for batch in batches]
-        with LoadGenerator(backend, queries, batch_size=batch_size, instances=instances) as gen:
+        size = min(batch_size, len(chunk))
+        rows = [*chunk, *chunk[: -len(chunk) % size]] if native else chunk
+        batches = list(_chunks(rows, size))
+        queries: Samples = (
+            columns(task.card, dataset.feeds(rows))
+            if native
+            else [dataset.feeds(batch) for batch in batches]
+        )
+        with LoadGenerator(backend, queries, batch_size=size, instances=instances) as gen:
             result = gen.run(
                 Offline(),
-                queries=len(queries),
+                queries=len(batches),
                 keep_outputs=True,
                 stamps=0,
                 progress=_progress(step, len(outputs), len(chunk), len(samples)),
@@ -171,7 +180,7 @@ def _run(
         if result.errors:
             kind, first = next(iter(result.error_types.items()))
             raise BytemlperfError(
-                f"the backend failed on {result.errors} of {len(queries)} batches: "
+                f"the backend failed on {result.errors} of {len(batches)} batches: "
                 f"{kind}: {first.first}"
             )
         for batch, found in zip(batches, result.outputs or [], strict=True):

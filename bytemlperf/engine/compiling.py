@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from bytemlperf.backend import CompileBackend, CompileConfig
-from bytemlperf.engine.task import Task, describe_weights, options_from
+from bytemlperf.engine.task import Task, describe_weights
 from bytemlperf.errors import UsageError
 from bytemlperf.report.schema import CompileDetail, GraphCompile
 from bytemlperf.report.units import seconds
@@ -38,7 +38,10 @@ def compile_model(task: Task, step: Step) -> str:
     """Compile, cold and then from the compiler's own cache, each timed."""
     backend = task.compile_class({})
     config = _config(task, {}, Path())
-    options = options_from(task.request.options, task, backend.get_interact_profile(config))
+    with step.paused():
+        options = task.request.answers.complete(
+            task.request.backend.name, backend.get_interact_profile(config)
+        )
     backend = task.compile_class(options)
     best = backend.get_best_batch_size()
     if best is not None:

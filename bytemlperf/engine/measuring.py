@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bytemlperf.backend import Feeds
 from bytemlperf.datasets import Synthetic
 from bytemlperf.device import SimulatedDevice, Table
 from bytemlperf.engine.estimate import time_left
+from bytemlperf.engine.feeding import columns
 from bytemlperf.engine.proving import Replies
 from bytemlperf.engine.task import Task
 from bytemlperf.errors import BytemlperfError
@@ -18,6 +18,7 @@ from bytemlperf.report.runs import performance_row, run_detail
 from bytemlperf.report.schema import RunDetail
 from bytemlperf.report.units import seconds
 from bytemlperf.result import Result
+from bytemlperf.samples import Samples
 from bytemlperf.screen import Step
 from bytemlperf.simulate import SimulatedRuntime
 from bytemlperf.workload import Load
@@ -99,9 +100,9 @@ def _pattern(load: Load) -> Pattern:
 
 def _generator(task: Task, batch_size: int) -> LoadGenerator:
     if task.simulated:
-        runtime = task.runtime()()
-        if not isinstance(runtime, SimulatedRuntime):
+        if not issubclass(task.runtime_class, SimulatedRuntime):
             raise BytemlperfError("a simulated backend's Runtime must derive from SimulatedRuntime")
+        runtime = task.runtime_class(task.compiled, task.model, task.workload)
         table = Table({batch_size: runtime.simulated_service(batch_size)})
         return LoadGenerator(SimulatedDevice(table), batch_size=batch_size)
     return LoadGenerator(
@@ -112,12 +113,11 @@ def _generator(task: Task, batch_size: int) -> LoadGenerator:
     )
 
 
-def _inputs(task: Task, batch_size: int) -> list[Feeds]:
+def _inputs(task: Task, batch_size: int) -> Samples:
     """Distinct queries: rows of the data set where it is open, else synthetic ones."""
-    dataset = task.dataset or Synthetic(task.card, _DISTINCT * batch_size, task.workload.seed)
-    count = min(len(dataset), _DISTINCT * batch_size)
-    rows = [[(q * batch_size + i) % count for i in range(batch_size)] for q in range(_DISTINCT)]
-    return [dataset.feeds(row) for row in rows]
+    rows = _DISTINCT * batch_size
+    dataset = task.dataset or Synthetic(task.card, rows, task.workload.seed)
+    return columns(task.card, dataset.feeds([i % len(dataset) for i in range(rows)]))
 
 
 def _first_inferences(task: Task, generator: LoadGenerator, batch_size: int, step: Step) -> Replies:

@@ -86,6 +86,15 @@ def run_task(request: Request, screen: Screen, version: str) -> Task:
     return task
 
 
+def prepare(request: Request, screen: Screen, version: str) -> Task:
+    """Build and compile, and no more: there is no report."""
+    task = Task(request, screen, version)
+    for step in STEPS[:2]:
+        with screen.step(step.name) as view:
+            view.outcome = step.run(task, view)
+    return task
+
+
 def _run(task: Task, step: _Step) -> None:
     start = time.perf_counter()
     try:

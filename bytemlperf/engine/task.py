@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from bytemlperf import host
-from bytemlperf.backend import Array, CompileBackend, CompileInfo, RuntimeBackend
+from bytemlperf.backend import Array, CompileBackend, CompileInfo, NativeRuntime, RuntimeBackend
 from bytemlperf.datasets import Dataset
+from bytemlperf.device import NativeBackend
+from bytemlperf.engine.options import Answers
 from bytemlperf.errors import BytemlperfError
 from bytemlperf.registry import Backend
 from bytemlperf.report.schema import Details, Report, report_path
@@ -28,12 +30,12 @@ class Request:
 
     workload: Workload
     backend: Backend
-    output_dir: Path
+    output_dir: Path = Path("reports")
     data_dir: Path | None = None
     sample_data: bool = False
     weights: Path | None = None
     preset: Literal["full", "tiny"] = "full"
-    options: Mapping[str, str] = field(default_factory=dict)
+    answers: Answers = field(default_factory=Answers)
     require_hardware: bool = False
     command: tuple[str, ...] = ()
 
@@ -47,7 +49,7 @@ class Task:
         self.workload = request.workload
         self.card: Card = load_card(request.workload.model)
         self.compile_class: type[CompileBackend] = request.backend.compile_class()
-        self.runtime_class: type[RuntimeBackend] = request.backend.runtime_class()
+        self.runtime_class: type[RuntimeBackend | NativeRuntime] = request.backend.runtime_class()
         if self.simulated and request.require_hardware:
             raise BytemlperfError(
                 f"{request.backend.name} runs on a device model here, and --require_hardware was "
@@ -115,8 +117,11 @@ class Task:
         found = self.compiled.notes.get("threads_per_instance")
         return None if found is None else int(found)
 
-    def runtime(self) -> partial[RuntimeBackend]:
-        """Return what builds an instance, on the instance's own thread."""
+    def runtime(self) -> partial[RuntimeBackend] | NativeBackend:
+        """Return what builds an instance, on the instance's own thread; or a shared library."""
+        if issubclass(self.runtime_class, NativeRuntime):
+            native = self.runtime_class(self.compiled, self.model, self.workload)
+            return NativeBackend(native.library(), native.config())
         return partial(self.runtime_class, self.compiled, self.model, self.workload)
 
     @property
@@ -148,33 +153,3 @@ def describe_weights(model: Model) -> str:
     if weights.kind == "embedded":
         return f"embedded, trained ({weights.source})"
     return f"checkpoint {weights.source} (sha256 {weights.sha256[:16]})"
-
-
-def options_from(answers: Mapping[str, str], task: Task, profile: Any) -> dict[str, Any]:
-    """Return the backend's options: its defaults, and over them what ``--set`` said.
-
-    Raises:
-        UsageError: for an unknown option, or a value that is not of its type or choices.
-    """
-    from bytemlperf.errors import UsageError, did_you_mean
-
-    known = {question.name: question for question in profile}
-    options = {name: question.default for name, question in known.items()}
-    for name, text in answers.items():
-        if name not in known:
-            raise UsageError(
-                f"--set {name}: {task.request.backend.name} has no such option"
-                f"{did_you_mean(name, known)}"
-                + (f" (it has {', '.join(known)})" if known else " (it has none)")
-            )
-        question = known[name]
-        kind = type(question.default)
-        try:
-            value = text.lower() in ("1", "true", "yes") if kind is bool else kind(text)
-        except ValueError as error:
-            raise UsageError(f"--set {name}={text}: expected {kind.__name__}") from error
-        if question.choices and value not in question.choices:
-            choices = ", ".join(str(choice) for choice in question.choices)
-            raise UsageError(f"--set {name}={text}: one of {choices}")
-        options[name] = value
-    return options
