@@ -11,4 +11,15 @@ def scan(
     maxima: _Array,
     counts: _Array,
     exponents: _Array,
+    ulps: _Array,
+) -> None: ...
+def scan16(
+    reference: _Array,
+    candidate: _Array,
+    brain: bool,
+    sums: _Array,
+    maxima: _Array,
+    counts: _Array,
+    exponents: _Array,
+    ulps: _Array,
 ) -> None: ...

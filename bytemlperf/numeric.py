@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +15,9 @@ from bytemlperf import _numeric
 from bytemlperf.backend import Array
 from bytemlperf.errors import BytemlperfError
 
-_SCANNED = {"float32", "float64", "int32", "int64", "uint8"}
-_EXACT_IN = {"float16": np.float32, "bool": np.uint8, "int8": np.int32, "int16": np.int32}
+_SIXTEEN_BITS = ("float16", "bfloat16")
+_SCANNED = {*_SIXTEEN_BITS, "float32", "float64", "int32", "int64", "uint8"}
+_EXACT_IN = {"bool": np.uint8, "int8": np.int32, "int16": np.int32, "uint16": np.int32}
 _WORST = 5
 
 
@@ -34,6 +37,9 @@ class Difference:
         max_at: flat index of the largest |d| in its array, -1 where there is none.
         nan_reference, nan_candidate, inf_reference, inf_candidate: how many were not finite.
         exponents: pairs by binary exponent of |d|: 2**e <= |d| < 2**(e+1); None for |d| below 2**-1022.
+        ulps: pairs by units in the last place: key k counts distances of less than 2**k and at
+            least 2**(k-1) representable numbers, key 0 equal ones. The format is the coarser one
+            of the two arrays; a reference in a finer one is rounded to it first.
     """
 
     elements: int = 0
@@ -51,6 +57,7 @@ class Difference:
     inf_reference: int = 0
     inf_candidate: int = 0
     exponents: Mapping[int | None, int] = field(default_factory=dict, repr=False)
+    ulps: Mapping[int, int] = field(default_factory=dict, repr=False)
 
     @property
     def mean_diff(self) -> float:
@@ -95,9 +102,6 @@ class Difference:
     def merge(self, other: Difference) -> Difference:
         """Return the difference of both parts together; ``max_at`` is the larger part's."""
         larger = self if self.max_diff >= other.max_diff else other
-        exponents = dict(self.exponents)
-        for exponent, count in other.exponents.items():
-            exponents[exponent] = exponents.get(exponent, 0) + count
         return Difference(
             elements=self.elements + other.elements,
             sum_abs=self.sum_abs + other.sum_abs,
@@ -113,13 +117,14 @@ class Difference:
             nan_candidate=self.nan_candidate + other.nan_candidate,
             inf_reference=self.inf_reference + other.inf_reference,
             inf_candidate=self.inf_candidate + other.inf_candidate,
-            exponents=exponents,
+            exponents=Counter(self.exponents) + Counter(other.exponents),
+            ulps=Counter(self.ulps) + Counter(other.ulps),
         )
 
 
 @dataclass(frozen=True)
 class WorstSample:
-    """A sample whose outputs are far from the reference."""
+    """A sample whose outputs are far from the reference; NaN where finite values were lost."""
 
     sample: int
     output: str
@@ -133,14 +138,28 @@ class NumericReport:
     Attributes:
         overall: over all outputs.
         outputs: by output name.
-        worst: up to five samples with the largest |d|, worst first.
-        samples: how many were compared.
+        by_sample: by sample and output name.
     """
 
     overall: Difference
     outputs: Mapping[str, Difference]
-    worst: tuple[WorstSample, ...]
-    samples: int
+    by_sample: Mapping[int, Mapping[str, Difference]] = field(repr=False)
+
+    @property
+    def samples(self) -> int:
+        """How many were compared."""
+        return len(self.by_sample)
+
+    @property
+    def worst(self) -> tuple[WorstSample, ...]:
+        """Up to five samples and outputs, those that lost finite values first, then by |d|."""
+        found = [
+            WorstSample(sample, name, d.max_diff if d.finite else math.nan)
+            for sample, outputs in self.by_sample.items()
+            for name, d in outputs.items()
+        ]
+        found.sort(key=lambda w: -math.inf if math.isnan(w.max_diff) else -w.max_diff)
+        return tuple(found[:_WORST])
 
     def within(self, tolerance: float) -> bool:
         """True where every |d| is at most ``tolerance`` and the candidate lost no finite value."""
@@ -150,19 +169,40 @@ class NumericReport:
 
 
 def difference(reference: Array, candidate: Array) -> Difference:
-    """Compare two arrays of one shape: float16, float32, float64, bool or integers, any layout.
+    """Compare two arrays of one shape: floats of 16, 32 or 64 bits, bool or integers, any layout.
 
     Raises:
         ValueError: where shapes differ or the dtype cannot be compared.
     """
     if reference.shape != candidate.shape:
         raise ValueError(f"shape {candidate.shape} instead of {reference.shape}")
-    kind = np.promote_types(_scanned_as(reference), _scanned_as(candidate))
-    r = np.ascontiguousarray(reference, kind).reshape(-1)
-    c = np.ascontiguousarray(candidate, kind).reshape(-1)
+    r, c = _scannable(reference), _scannable(candidate)
+    if r.dtype == c.dtype:
+        return _scan(r, c)
+    kind = np.promote_types(r.dtype, c.dtype)
+    found = _scan(r.astype(kind), c.astype(kind))
+    coarser = min(r.dtype, c.dtype, key=_digits)
+    if coarser == kind or coarser.kind in "iu":
+        return found
+    with np.errstate(over="ignore"):  # what is too large for the coarser format counts as infinite
+        return replace(found, ulps=_scan(r.astype(coarser), c.astype(coarser)).ulps)
+
+
+def _scan(reference: Array, candidate: Array) -> Difference:
+    """Compare two arrays of one dtype that the kernel takes."""
+    r, c = (np.ascontiguousarray(array).reshape(-1) for array in (reference, candidate))
     sums, maxima = np.empty(6), np.empty(2)
-    counts, exponents = np.empty(6, np.int64), np.empty(2048, np.int64)
-    _numeric.scan(r, c, sums, maxima, counts, exponents)
+    counts, exponents, ulps = (
+        np.empty(6, np.int64),
+        np.empty(2048, np.int64),
+        np.empty(65, np.int64),
+    )
+    if r.dtype.name in _SIXTEEN_BITS:
+        brain = r.dtype.name == "bfloat16"
+        r, c = r.view(np.uint16), c.view(np.uint16)
+        _numeric.scan16(r, c, brain, sums, maxima, counts, exponents, ulps)
+    else:
+        _numeric.scan(r, c, sums, maxima, counts, exponents, ulps)
     seen = np.nonzero(exponents)[0]
     return Difference(
         elements=int(counts[0]),
@@ -180,16 +220,23 @@ def difference(reference: Array, candidate: Array) -> Difference:
         inf_reference=int(counts[3]),
         inf_candidate=int(counts[4]),
         exponents={int(e) - 1023 if e else None: int(exponents[e]) for e in seen},
+        ulps={int(k): int(ulps[k]) for k in np.nonzero(ulps)[0]},
     )
 
 
-def _scanned_as(array: Array) -> np.dtype[np.generic]:
+def _scannable(array: Array) -> Array:
     name = array.dtype.name
     if name in _SCANNED:
-        return array.dtype
+        return array
     if name in _EXACT_IN:
-        return np.dtype(_EXACT_IN[name])
-    raise ValueError(f"dtype {name} cannot be compared; return float16, float32 or float64")
+        return array.astype(_EXACT_IN[name])
+    raise ValueError(f"dtype {name} cannot be compared; return float16, bfloat16, float32 or 64")
+
+
+def _digits(dtype: np.dtype[Any]) -> int:
+    """Bits of the significand; an integer has more than any float."""
+    known = {"bfloat16": 8, "float16": 11, "float32": 24, "float64": 53}
+    return known.get(dtype.name, 64)
 
 
 Keyed = Mapping[int, Mapping[str, Array]]
@@ -202,16 +249,15 @@ def compare(reference: Keyed, candidate: Keyed) -> NumericReport:
         BytemlperfError: naming the sample and output that is missing or of another shape.
     """
     outputs: dict[str, Difference] = {}
-    worst: list[WorstSample] = []
+    by_sample: dict[int, dict[str, Difference]] = {}
     for sample in sorted(reference):
         if sample not in candidate:
             raise BytemlperfError(f"numeric check: sample {sample} has no outputs of the backend")
         for name, expected in reference[sample].items():
             found = _difference_of(sample, name, expected, candidate[sample])
             outputs[name] = outputs[name].merge(found) if name in outputs else found
-            worst.append(WorstSample(sample, name, found.max_diff))
-    worst.sort(key=lambda w: -w.max_diff)
-    return NumericReport(_merged(outputs.values()), outputs, tuple(worst[:_WORST]), len(reference))
+            by_sample.setdefault(sample, {})[name] = found
+    return NumericReport(_merged(outputs.values()), outputs, by_sample)
 
 
 def _difference_of(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import csv
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -136,3 +138,75 @@ def test_a_candidate_that_loses_finite_values_is_never_within() -> None:
 def test_what_cannot_be_compared_is_named(candidate: Any, message: str) -> None:
     with pytest.raises(BytemlperfError, match=message):
         compare({0: {"y": np.ones(3)}}, candidate)
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_every_16_bit_number_is_read_right(name: str) -> None:
+    dtype = np.dtype(getattr(pytest.importorskip("ml_dtypes"), name, name))
+    bits = np.arange(1 << 16, dtype=np.uint16)
+    r, c = bits.view(dtype), np.random.default_rng(0).permutation(bits).view(dtype)
+    with np.errstate(invalid="ignore"):
+        r64, c64 = r.astype(np.float64), c.astype(np.float64)
+    both = good(r64, c64)
+    d = np.abs(r64[both] - c64[both])
+    found = difference(r, c)
+    assert found.elements == both.sum()
+    assert found.nan_candidate == np.isnan(c64).sum()
+    assert found.inf_reference == np.isinf(r64).sum() == 2
+    assert found.max_diff == d.max()
+    assert found.mean_diff == pytest.approx(d.mean(), rel=1e-13)
+    assert sum(found.ulps.values()) == both.sum()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@given(data=st.data(), steps=st.integers(0, 300))
+def test_units_in_the_last_place_count_neighbours(
+    dtype: Any, data: st.DataObject, steps: int
+) -> None:
+    width = np.dtype(dtype).itemsize * 8
+    start = dtype(data.draw(st.floats(-1000, 1000, width=width)))  # type: ignore[arg-type]
+    x = start
+    for _ in range(steps):
+        x = np.nextafter(x, dtype(np.inf))
+    forth, back = (
+        difference(np.array([start]), np.array([x])),
+        difference(np.array([x]), np.array([start])),
+    )
+    assert forth.ulps == back.ulps == {steps.bit_length(): 1}
+
+
+def test_units_are_those_of_the_coarser_format() -> None:
+    reference = np.array([1.0, 1.0001, 3.0], np.float32)
+    found = difference(reference, np.array([1.0, 1.0, 3.002], np.float16))
+    assert found.ulps == {0: 2, 1: 1}
+    assert found.max_diff == np.float16(3.002) - 3.0
+    assert difference(np.array([1, 5]), np.array([1.0, 5.0], np.float32)).max_diff == 0.0
+
+
+def test_a_sample_that_lost_finite_values_is_the_worst() -> None:
+    reference = keyed(np.random.default_rng(0), 5)
+    candidate = {k: dict(v) for k, v in reference.items()}
+    candidate[2]["a"] = np.full(5, np.nan)
+    candidate[1]["a"] = reference[1]["a"] + 9.0
+    report = compare(reference, candidate)
+    assert [(w.sample, w.output) for w in report.worst[:2]] == [(2, "a"), (1, "a")]
+    assert not report.within(10.0)
+    assert report.by_sample[2]["a"].nan_candidate == 5
+
+
+def test_the_table_and_the_plot(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from bytemlperf.report.differences import draw, save_table
+
+    reference = keyed(np.random.default_rng(0), 5)
+    candidate = {k: {n: a + 1e-3 * k for n, a in v.items()} for k, v in reference.items()}
+    candidate[3]["a"][0] = np.nan
+    report = compare(reference, candidate)
+    with save_table(report, tmp_path / "t.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(int(r["sample"]), r["output"]) for r in rows[:3]] == [(0, "a"), (0, "b"), (1, "a")]
+    assert float(rows[2]["max_diff"]) == pytest.approx(1e-3)
+    assert sum(int(r["nan_candidate"]) for r in rows) == 1
+    for name, drawn in (("a", report), ("b", compare(reference, reference))):
+        draw(drawn, 1e-3, "title", tmp_path / f"{name}.png")
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")

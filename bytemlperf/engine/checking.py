@@ -17,9 +17,11 @@ from bytemlperf.device import NativeBackend
 from bytemlperf.engine.feeding import columns
 from bytemlperf.engine.task import Outputs, Task
 from bytemlperf.errors import BytemlperfError, UsageError
+from bytemlperf.extras import MissingExtra
 from bytemlperf.loadgen import LoadGenerator, Progress
 from bytemlperf.numeric import NumericReport, compare
 from bytemlperf.patterns import Offline
+from bytemlperf.report.differences import draw, save_table
 from bytemlperf.report.schema import (
     Accuracy,
     AccuracyDetail,
@@ -270,22 +272,44 @@ def score_numeric(task: Task, step: Step) -> str:
         tolerance=tolerance,
         within_tolerance=within,
         worst=[f"sample {w.sample}, {w.output}: {w.max_diff:.4g}" for w in found.worst],
+        by_sample_file=save_table(found, task.report_file.parent / "numeric-by-sample.csv").name,
     )
+    block.diff_dist = _plot(task, found, tolerance)
     return (
         f"max |diff| {overall.max_diff:.3g} over {found.samples} samples, "
         f"{'within' if within else 'outside'} tolerance {tolerance:g}"
     )
 
 
+def _plot(task: Task, found: NumericReport, tolerance: float) -> str | None:
+    """Draw the differences beside the report; None where there is no package to draw with."""
+    precision = task.compiled.precision.lower().replace("/", "-")
+    file = task.report_file.parent / f"{task.card.name}-to-{precision}.png"
+    simulated = " (SIMULATED, a device model)" if task.simulated else ""
+    title = f"{task.card.title} on {task.request.backend.name}, {precision}{simulated}"
+    try:
+        draw(found, tolerance, title, file)
+    except MissingExtra as missing:
+        task.screen.say(f"no plot of the differences: {missing}")
+        return None
+    return file.name
+
+
 def _by_output(found: NumericReport) -> dict[str, OutputDifference]:
     return {
         name: OutputDifference(
             mean_diff=d.mean_diff,
+            std_diff=d.std_diff,
             max_diff=d.max_diff,
+            max_rel_diff=d.max_rel_diff,
+            mean_rel_diff=d.mean_rel_diff,
             cosine=d.cosine,
             snr_db=d.snr_db if np.isfinite(d.snr_db) else None,
+            ulps=dict(d.ulps),
             nan=d.nan_candidate,
             inf=d.inf_candidate,
+            nan_reference=d.nan_reference,
+            inf_reference=d.inf_reference,
         )
         for name, d in found.outputs.items()
     }

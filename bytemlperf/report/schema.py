@@ -41,6 +41,9 @@ class Accuracy(BaseModel):
     max_diff: float | None = Field(alias="Max Diff", default=None)
     max_rel_diff: float | None = Field(alias="Max Rel-Diff", default=None)
     mean_rel_diff: float | None = Field(alias="Mean Rel-Diff", default=None)
+    diff_dist: str | None = Field(
+        alias="Diff Dist", default=None, description="file with the plot, beside this report"
+    )
 
 
 class Performance(_Block):
@@ -123,11 +126,20 @@ class AccuracyDetail(_Block):
 
 class OutputDifference(_Block):
     mean_diff: float
+    std_diff: float
     max_diff: float
+    max_rel_diff: float
+    mean_rel_diff: float
     cosine: float
     snr_db: float | None = Field(description="null where there is no difference at all")
+    ulps: dict[int, int] = Field(
+        description="pairs by distance: key k counts below 2**k and from 2**(k-1) units in the "
+        "last place of the coarser format, key 0 equal ones"
+    )
     nan: int
     inf: int
+    nan_reference: int
+    inf_reference: int
 
 
 class NumericDetail(_Block):
@@ -138,6 +150,7 @@ class NumericDetail(_Block):
     tolerance: float
     within_tolerance: bool
     worst: list[str]
+    by_sample_file: str = Field(description="every sample and output, beside this report")
 
 
 class StepDetail(_Block):
