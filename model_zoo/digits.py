@@ -16,8 +16,9 @@ import numpy as np
 
 from bytemlperf.backend import Array, Feeds, Outputs
 from bytemlperf.errors import UsageError
-from bytemlperf.extras import require, require_tensorflow
+from bytemlperf.extras import require
 from bytemlperf.zoo import Built, Card, Weights, state_sha256
+from bytemlperf.zoo.tf_build import export_saved_model, import_tensorflow
 from bytemlperf.zoo.torch_build import from_torch, import_torch
 
 State = Mapping[str, Array]
@@ -30,12 +31,12 @@ def build(card: Card, config: Mapping[str, Any], seed: int, weights: Path | None
     state = embedded_state()
     if card.framework == "torch":
         return from_torch(torch_module(state), card, kind="embedded", source="digits.safetensors")
-    export = {"onnx": export_onnx, "tensorflow": export_saved_model}[card.framework]
+    export = {"onnx": export_onnx, "tensorflow": export_tensorflow}[card.framework]
     return Built(
         parameters=sum(array.size for array in state.values()),
         weights=Weights("embedded", state_sha256(state.items()), "digits.safetensors"),
         source=lambda feeds: forward(state, feeds),
-        export=lambda path: export(state, path),
+        export=lambda path: export(card, state, path),
         flops_per_sample=flops(state),
     )
 
@@ -95,7 +96,7 @@ def flops(state: State) -> float:
     return float(sum(2 * n * state[name].size for name, n in places.items()))
 
 
-def export_onnx(state: State, path: Path) -> None:
+def export_onnx(card: Card, state: State, path: Path) -> None:
     """Write the network as an ONNX graph with a free batch dimension."""
     onnx = require("onnx", extra="onnx", purpose="the ONNX digits model")
     node, float32 = onnx.helper.make_node, onnx.TensorProto.FLOAT
@@ -126,29 +127,19 @@ def export_onnx(state: State, path: Path) -> None:
     onnx.save(model, str(path))
 
 
-def export_saved_model(state: State, path: Path) -> None:
+def export_tensorflow(card: Card, state: State, path: Path) -> None:
     """Write the network as a SavedModel with the signature ``serving_default``."""
-    tf = require_tensorflow("the TensorFlow digits model")
+    tf = import_tensorflow()
 
-    class Digits(tf.Module):  # type: ignore[name-defined,misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.state = {k.replace(".", "_"): tf.Variable(_tf_layout(v)) for k, v in state.items()}
+    def serve(w: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
+        x = tf.transpose(inputs[0], [0, 2, 3, 1])
+        for i in ("conv1", "conv2"):
+            x = tf.nn.relu(tf.nn.conv2d(x, w[f"{i}.weight"], 1, "SAME") + w[f"{i}.bias"])
+        x = tf.transpose(tf.nn.max_pool2d(x, 2, 2, "VALID"), [0, 3, 1, 2])
+        x = tf.reshape(x, [-1, 512]) @ w["dense1.weight"] + w["dense1.bias"]
+        return [tf.nn.relu(x) @ w["dense2.weight"] + w["dense2.bias"]]
 
-        @tf.function(  # type: ignore[untyped-decorator]
-            input_signature=[tf.TensorSpec([None, 1, 8, 8], tf.float32, name="image")]
-        )
-        def serve(self, image: Any) -> dict[str, Any]:
-            w = self.state
-            x = tf.transpose(image, [0, 2, 3, 1])
-            for i in ("conv1", "conv2"):
-                x = tf.nn.relu(tf.nn.conv2d(x, w[f"{i}_weight"], 1, "SAME") + w[f"{i}_bias"])
-            x = tf.transpose(tf.nn.max_pool2d(x, 2, 2, "VALID"), [0, 3, 1, 2])
-            x = tf.reshape(x, [-1, 512]) @ w["dense1_weight"] + w["dense1_bias"]
-            return {"logits": tf.nn.relu(x) @ w["dense2_weight"] + w["dense2_bias"]}
-
-    module = Digits()
-    tf.saved_model.save(module, str(path), signatures={"serving_default": module.serve})
+    export_saved_model(card, {k: _tf_layout(v) for k, v in state.items()}, serve, path)
 
 
 def _tf_layout(array: Array) -> Array:

@@ -17,12 +17,17 @@ from bytemlperf.zoo.torch_build import from_torch, import_torch, seeded
 Config = Mapping[str, Any]
 
 
+def network(card: Card, config: Config) -> Any:
+    """The part itself."""
+    return _PARTS[config["kind"]](config)
+
+
 def build(card: Card, config: Config, seed: int, weights: Path | None) -> Built:
     """Build the part with torch's own initialisation from the seed."""
     if weights is not None:
         raise UsageError(f"{card.name} is a part of no checkpoint: --weights does not apply")
     with seeded(seed):
-        module = _PARTS[config["kind"]](config)
+        module = network(card, config)
     return from_torch(module, card, kind="seeded", source=f"seed {seed}")
 
 

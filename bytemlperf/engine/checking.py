@@ -96,11 +96,11 @@ def compute_reference(task: Task, step: Step) -> str:
     if file.exists():
         task.reference = _load(file, samples)
         return f"{len(samples)} samples, from the cache"
-    step.update("loading the eager source model")
+    step.update(f"loading {task.model.source_name}")
     source = task.model.load_source()
     task.reference = _run(task, source, samples, 1, step)
     _store(file, task.reference, samples)
-    return f"{len(samples)} samples through the eager source model"
+    return f"{len(samples)} samples through {task.model.source_name}"
 
 
 def _reference_key(task: Task, dataset: Dataset, samples: Sequence[int]) -> str:
@@ -265,7 +265,7 @@ def score_numeric(task: Task, step: Step) -> str:
     )
     block.max_rel_diff, block.mean_rel_diff = overall.max_rel_diff, overall.mean_rel_diff
     task.report.details.numeric = NumericDetail(
-        reference="the eager source model on the CPU",
+        reference=task.model.source_name,
         data=_dataset(task).name,
         samples=found.samples,
         outputs=_by_output(found),

@@ -152,4 +152,4 @@ def describe_weights(model: Model) -> str:
         return f"seeded ({weights.source}): accuracy means nothing"
     if weights.kind == "embedded":
         return f"embedded, trained ({weights.source})"
-    return f"checkpoint {weights.source} (sha256 {weights.sha256[:16]})"
+    return f"{weights.kind} {weights.source} (sha256 {weights.sha256[:16]})"

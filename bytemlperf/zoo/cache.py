@@ -69,8 +69,7 @@ class Entry:
         """Return the manifest, or None where there is no whole entry."""
         try:
             manifest = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
-            artifact = self.folder / manifest["artifact"]
-            if size_of(artifact) != manifest["artifact_bytes"]:
+            if artifact_bytes(self.folder) != manifest["artifact_bytes"]:
                 return None
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -106,3 +105,9 @@ def size_of(path: Path) -> int:
     if path.is_file():
         return path.stat().st_size
     return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+
+
+def artifact_bytes(folder: Path) -> int:
+    """Bytes of an entry's files beside its manifest."""
+    manifest = folder / MANIFEST
+    return size_of(folder) - (manifest.stat().st_size if manifest.exists() else 0)

@@ -20,8 +20,12 @@ class Tensor(BaseModel):
     - ``normal``: standard normal; ``uniform``: U(low, high)
     - ``token_ids``: integers in [low, high) up to the sample's length, ``pad`` after it
     - ``mask``: 1 up to the sample's length, 0 after it (the same length as its ``token_ids``)
+    - ``padding``: the other way round, 0 up to the sample's length and 1 after it
     - ``segments``: 0 for the first part of the sample, 1 for the second, 0 after its length
+    - ``columns``: rows (i, integer in [low, high)), one for each column i of a table
     - ``zeros``
+
+    A sample's length is lognormal with the median ``length``: give a card's token inputs the same.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -30,10 +34,13 @@ class Tensor(BaseModel):
     shape: tuple[int, ...]
     dtype: DType
     batched: bool = True
-    content: Literal["normal", "uniform", "token_ids", "mask", "segments", "zeros"] = "normal"
+    content: Literal[
+        "normal", "uniform", "token_ids", "mask", "padding", "segments", "columns", "zeros"
+    ] = "normal"
     low: float = 0.0
     high: float = 1.0
     pad: int = 0
+    length: float = Field(default=150.0, gt=0)
 
 
 class File(BaseModel):

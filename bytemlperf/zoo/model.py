@@ -17,12 +17,13 @@ class Weights:
 
     Attributes:
         kind: ``seeded`` (random from a seed: accuracy means nothing), ``checkpoint`` (the user's
-            ``--weights``) or ``embedded`` (trained, in the package).
-        sha256: hash of the state, names and bytes.
+            ``--weights``), ``embedded`` (trained, in the package) or ``artifact`` (``--weights``
+            gave a finished model, which is used as it is).
+        sha256: hash of the state, names and bytes; of the files where kind is ``artifact``.
         source: the seed, the checkpoint's path or the package file, for people.
     """
 
-    kind: Literal["seeded", "checkpoint", "embedded"]
+    kind: Literal["seeded", "checkpoint", "embedded", "artifact"]
     sha256: str
     source: str
 
@@ -39,6 +40,7 @@ class Model:
         parameters: counted in the built model.
         operators: kind of operator to its count in the exported graph.
         flops_per_sample: floating-point operations of one sample, or None where not counted.
+        build_s: seconds that building, exporting and verifying took when it was built.
         export_difference: largest absolute difference export vs source when it was verified.
         cached: true where nothing had to be built.
         tokenizer: path of the checkpoint's ``tokenizer.json``, where it has one.
@@ -52,7 +54,15 @@ class Model:
     parameters: int
     operators: dict[str, int]
     flops_per_sample: float | None
+    build_s: float
     export_difference: float
     cached: bool
     tokenizer: Path | None
     load_source: Callable[[], Predict]
+
+    @property
+    def source_name(self) -> str:
+        """What :attr:`load_source` runs, in a report's words."""
+        if self.weights.kind == "artifact":
+            return "the given artifact itself in its own framework on the CPU: it has no source"
+        return "the eager source model on the CPU"

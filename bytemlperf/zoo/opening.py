@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from importlib import metadata, resources
 from pathlib import Path
@@ -12,15 +15,16 @@ from typing import Any, Literal
 
 from bytemlperf.backend import Predict
 from bytemlperf.errors import BytemlperfError, UsageError
+from bytemlperf.extras import MissingExtra
+from bytemlperf.zoo.artifact import format_of, from_artifact, weights_sha256
 from bytemlperf.zoo.built import Built
 from bytemlperf.zoo.cache import (
     MANIFEST,
     Entry,
     Report,
+    artifact_bytes,
     cache_root,
     content_key,
-    file_sha256,
-    size_of,
 )
 from bytemlperf.zoo.card import Card
 from bytemlperf.zoo.cards import load_card
@@ -30,9 +34,18 @@ from bytemlperf.zoo.verify import verify_export
 
 Preset = Literal["full", "tiny"]
 
-_SCHEMA = 1
+_SCHEMA = 2
 _ARTIFACT = {"torchscript": "model.pt", "onnx": "model.onnx", "saved_model": "saved_model"}
-_PACKAGES = {"torch": ("torch",), "onnx": ("onnx",), "tensorflow": ("tensorflow-cpu", "tensorflow")}
+# What decides an artifact beside this package: the sources are torch modules of these libraries.
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "diffusers",
+    "onnx",
+    "onnxscript",
+    "tensorflow-cpu",
+    "tensorflow",
+)
 _BYTES_PER_PARAMETER = 5  # fp32 and some room
 
 
@@ -54,7 +67,8 @@ def open_model(
     Args:
         name_or_path: a card's name, or a path to one.
         preset: ``tiny`` is the same architecture at a size for tests.
-        weights: folder of a real checkpoint; None for the seeded (or embedded) weights.
+        weights: a real checkpoint (see :mod:`zoo.checkpoint`) or a finished model, used as it is;
+            None for the seeded (or embedded) weights.
         seed: of seeded weights.
         progress: called with what is being done and how far (0 to 1, or None).
 
@@ -67,11 +81,14 @@ def open_model(
     if weights is not None and not weights.exists():
         raise UsageError(f"--weights {weights}: no such file or folder")
     builder = _builder(card)
+    given = format_of(weights) if weights else None
     entry = Entry(
         cache_dir or cache_root(), f"{card.name}-{preset}", _key(card, preset, weights, seed)
     )
 
     def build() -> Built:
+        if weights is not None and given is not None:
+            return from_artifact(card, weights, given)
         config = dict(card.config) | (dict(card.tiny) if preset == "tiny" else {})
         built = builder.build(card, config, seed, weights)
         if not isinstance(built, Built):
@@ -93,6 +110,7 @@ def open_model(
         parameters=manifest["parameters"],
         operators=manifest["operators"],
         flops_per_sample=manifest["flops_per_sample"],
+        build_s=manifest["build_s"],
         export_difference=manifest["export_difference"],
         cached=cached,
         tokenizer=Path(manifest["tokenizer"]) if manifest["tokenizer"] else None,
@@ -100,9 +118,8 @@ def open_model(
     )
 
 
-def _source(build: Any) -> Predict:
-    built: Built = build()
-    return built.source
+def _source(build: Callable[[], Built]) -> Predict:
+    return build().source
 
 
 def _builder(card: Card) -> ModuleType:
@@ -110,39 +127,49 @@ def _builder(card: Card) -> ModuleType:
         return importlib.import_module(f"bytemlperf.model_zoo.{card.builder}")
     except ModuleNotFoundError as error:
         if error.name != f"bytemlperf.model_zoo.{card.builder}":
-            raise
+            raise MissingExtra(
+                f"{card.name} needs the package {error.name!r}: pip install 'bytemlperf[zoo]'"
+            ) from error
         raise UsageError(
             f"model_zoo/{card.name}.json: builder: there is no model_zoo/{card.builder}.py"
         ) from error
 
 
 def _key(card: Card, preset: str, weights: Path | None, seed: int) -> str:
-    source = resources.files("bytemlperf.model_zoo") / f"{card.builder}.py"
     return content_key(
         {
             "schema": _SCHEMA,
             "card": card.model_dump(),
             "preset": preset,
-            "weights": file_sha256(weights) if weights else f"seed {seed}",
-            "builder": source.read_text(encoding="utf-8"),
-            "framework": _framework_version(card),
+            "weights": weights_sha256(weights) if weights else f"seed {seed}",
+            "code": _code("bytemlperf.model_zoo") | _code("bytemlperf.zoo"),
+            "packages": _versions(),
         }
     )
 
 
-def _framework_version(card: Card) -> str:
-    for package in _PACKAGES[card.framework]:
-        try:
-            return f"{package} {metadata.version(package)}"
-        except metadata.PackageNotFoundError:
-            continue
-    return "not installed"
+def _code(package: str) -> dict[str, str]:
+    """File -> text: builders share code, so each depends on all of it."""
+    files = [f for f in resources.files(package).iterdir() if f.name.endswith(".py")]
+    return {f"{package}/{f.name}": f.read_text(encoding="utf-8") for f in files}
 
 
-def _make(card: Card, preset: Preset, entry: Entry, build: Any, report: Report) -> dict[str, Any]:
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def _make(
+    card: Card, preset: Preset, entry: Entry, build: Callable[[], Built], report: Report
+) -> dict[str, Any]:
     report(f"building {card.title}", 0.0)
-    built: Built = build()
-    if preset == "full" and built.parameters != card.parameters:
+    start = time.perf_counter()
+    built = build()
+    ready_made = built.weights.kind == "artifact"  # constants may be folded into its parameters
+    if preset == "full" and not ready_made and built.parameters != card.parameters:
         raise BytemlperfError(
             f"{card.name}: built with {built.parameters:,} parameters, but the card says "
             f"{card.parameters:,}: not the model that its name promises"
@@ -152,6 +179,11 @@ def _make(card: Card, preset: Preset, entry: Entry, build: Any, report: Report) 
         report(f"exporting {built.parameters:,} parameters as {card.format}", 0.4)
         try:
             built.export(path)
+        except OSError as error:
+            raise BytemlperfError(
+                f"{card.name}: writing {path.name} failed: {error}; clear space or set "
+                "BYTEMLPERF_CACHE to another folder"
+            ) from error
         except Exception as error:
             raise BytemlperfError(f"{card.name}: the export failed: {error}") from error
         report("verifying the export against its source", 0.7)
@@ -160,14 +192,15 @@ def _make(card: Card, preset: Preset, entry: Entry, build: Any, report: Report) 
             "card": card.name,
             "preset": preset,
             "artifact": path.name,
-            "artifact_bytes": size_of(path),
+            "artifact_bytes": artifact_bytes(folder),
             "parameters": built.parameters,
             "weights": asdict(built.weights),
             "operators": count_operators(path, card.format),
             "flops_per_sample": built.flops_per_sample,
             "export_difference": difference,
             "tokenizer": str(built.tokenizer) if built.tokenizer else None,
-            "framework": _framework_version(card),
+            "build_s": round(time.perf_counter() - start, 3),
+            "packages": _versions(),
         }
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     report("cached", 1.0)

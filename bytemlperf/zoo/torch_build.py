@@ -1,9 +1,10 @@
-"""A torch module as a :class:`Built`: eager source, TorchScript export, counted operations."""
+"""A torch module as a :class:`Built`: eager source, exports, counted operations."""
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 # A trace at batch 1 can bake the batch in (GPT-2's mask check does); at 2 it stays general.
 _TRACE_BATCH = 2
+# The newest operator set that the runtimes of this field read.
+_OPSET = 20
+_CALIBRATION_BATCH = 4
 
 
 def import_torch() -> Any:
@@ -45,24 +49,57 @@ def from_torch(
     kind: str,
     source: str,
     tokenizer: Path | None = None,
+    export: Callable[[Path], None] | None = None,
 ) -> Built:
     """Wrap a module whose forward takes the card's inputs in order.
 
     Args:
-        module: on the CPU; is set to eval mode.
+        module: on the CPU; is set to eval mode and to take no gradients.
         kind: of :class:`Weights`.
         source: of :class:`Weights`.
+        export: writes the artifact; torch's own exporter to the card's format where it is None.
     """
-    module.eval()
+    parameters = count_parameters(module)
+    module.eval().requires_grad_(False)
+    if export is None:
+        exporter = {"torchscript": export_torchscript, "onnx": export_onnx}[card.format]
+
+        def export(path: Path) -> None:
+            exporter(module, card, path)
+
     state = ((name, tensor.numpy()) for name, tensor in module.state_dict().items())
     return Built(
-        parameters=sum(p.numel() for p in module.parameters()),
+        parameters=parameters,
         weights=Weights(kind, state_sha256(state), source),  # type: ignore[arg-type]
         source=EagerModule(module, card),
-        export=lambda path: _export(module, card, path),
+        export=export,
         flops_per_sample=_count_flops(module, card),
         tokenizer=tokenizer,
     )
+
+
+def count_parameters(module: torch.nn.Module) -> int:
+    """Parameters that training changes, shared ones once; a table of sinusoids is not among them."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def calibrate_batch_norm(module: torch.nn.Module, card: Card, seed: int) -> None:
+    """Give a random network the statistics of its own activations, as a trained one has.
+
+    With mean 0 and variance 1 everywhere, activations of a deep random network grow until its
+    softmax is one class and every comparison of outputs is vacuous.
+    """
+    torch = import_torch()
+    norms = [m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    module.train()
+    with torch.no_grad():
+        module(*tensors(synthetic_feeds(card, range(_CALIBRATION_BATCH), seed), card))
+    module.eval()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 class EagerModule:
@@ -111,7 +148,8 @@ def torchscript_is_deprecated() -> Iterator[None]:
         yield
 
 
-def _export(module: torch.nn.Module, card: Card, path: Path) -> None:
+def export_torchscript(module: torch.nn.Module, card: Card, path: Path) -> None:
+    """Trace the module and write it; the batch dimension stays free."""
     torch = import_torch()
     example = tuple(tensors(synthetic_feeds(card, range(_TRACE_BATCH), seed=0), card))
     with torchscript_is_deprecated(), warnings.catch_warnings(), torch.inference_mode():
@@ -121,6 +159,39 @@ def _export(module: torch.nn.Module, card: Card, path: Path) -> None:
         warnings.filterwarnings("ignore", category=FutureWarning)
         traced = torch.jit.trace(module, example, check_trace=False, strict=False)
         torch.jit.save(traced, str(path))
+
+
+def export_onnx(module: torch.nn.Module, card: Card, path: Path) -> None:
+    """Write the module as an ONNX graph; all batched inputs share one free dimension ``batch``."""
+    torch = import_torch()
+    require("onnxscript", extra="zoo", purpose="an export from torch to ONNX")
+    batch = torch.export.Dim("batch", min=1, max=card.max_batch_size)
+    example = tuple(tensors(synthetic_feeds(card, range(_TRACE_BATCH), seed=0), card))
+    with _quiet_exporter(), warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # of the exporter and of libraries that it looks into
+        torch.onnx.export(
+            module,
+            example,
+            str(path),
+            input_names=[tensor.name for tensor in card.inputs],
+            output_names=list(card.outputs),
+            dynamic_shapes=tuple({0: batch} if t.batched else {} for t in card.inputs),
+            opset_version=_OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Leave out its notes, e.g. that torchvision's operators are not there: none is used."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _count_flops(module: torch.nn.Module, card: Card) -> float:

@@ -31,7 +31,14 @@ def verify_export(card: Card, path: Path, source: Predict) -> float:
     worst = 0.0
     for batch in _BATCH_SIZES:
         feeds = synthetic_feeds(card, range(batch), seed=1)
-        report = compare({0: source(feeds)}, {0: predict(feeds)})
+        expected = source(feeds)
+        try:
+            found = predict(feeds)
+        except Exception as error:
+            raise BytemlperfError(
+                f"{card.name}: the exported model fails at batch {batch}: {error}"
+            ) from error
+        report = compare({0: expected}, {0: found})
         if not report.within(card.tolerance):
             raise BytemlperfError(
                 f"{card.name}: the export differs from its source by "
