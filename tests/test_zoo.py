@@ -74,42 +74,6 @@ def test_tiny_roberta_is_built_exported_verified_and_cached() -> None:
     assert other.path != model.path
 
 
-def checkpoint(folder: Path, kind: str) -> Path:
-    import torch
-    import transformers
-
-    card = zoo.load_card("roberta-torch-fp32")
-    torch.manual_seed(0)
-    config = transformers.RobertaConfig(**(dict(card.config) | dict(card.tiny)))
-    getattr(transformers, kind)(config).save_pretrained(folder)
-    return folder
-
-
-def test_a_real_checkpoint_is_loaded_and_named(tmp_path: Path) -> None:
-    pytest.importorskip("transformers")
-    folder = checkpoint(tmp_path / "mine", "RobertaForQuestionAnswering")
-    model = zoo.open_model("roberta-torch-fp32", preset="tiny", weights=folder)
-    assert model.weights.kind == "checkpoint"
-    assert model.weights.source == str(folder)
-    assert model.tokenizer is None
-
-
-def test_a_checkpoint_without_its_head_is_refused(tmp_path: Path) -> None:
-    pytest.importorskip("transformers")
-    folder = checkpoint(tmp_path / "backbone", "RobertaModel")
-    with pytest.raises(BytemlperfError, match="lacks qa_outputs"):
-        zoo.open_model("roberta-torch-fp32", preset="tiny", weights=folder)
-
-
-def test_a_checkpoint_that_is_not_one_is_refused(tmp_path: Path) -> None:
-    pytest.importorskip("transformers")
-    with pytest.raises(UsageError, match="no such file"):
-        zoo.open_model("roberta-torch-fp32", weights=tmp_path / "none")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(BytemlperfError, match=r"--weights .*empty"):
-        zoo.open_model("roberta-torch-fp32", preset="tiny", weights=tmp_path / "empty")
-
-
 def test_unknown_models_get_a_suggestion() -> None:
     with pytest.raises(UsageError, match="did you mean 'roberta-torch-fp32'"):
         zoo.load_card("roberta-torch-fp23")
@@ -212,11 +176,3 @@ def test_two_processes_build_one_entry(tmp_path: Path) -> None:
 def test_a_key_depends_on_everything_and_on_no_order() -> None:
     assert content_key({"a": 1, "b": 2}) == content_key({"b": 2, "a": 1})
     assert content_key({"a": 1}) != content_key({"a": 2})
-
-
-@pytest.mark.slow
-def test_roberta_base_has_its_published_size(empty_cache: Path) -> None:
-    pytest.importorskip("transformers")
-    model = zoo.open_model("roberta-torch-fp32")
-    assert model.parameters == 124_056_578
-    assert model.flops_per_sample == pytest.approx(70.7e9, rel=0.01)
