@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from bytemlperf.commands import backends, compare, models, predict, run
+from bytemlperf.commands import backends, check_backend, compare, models, predict, run
 from bytemlperf.commands.flags import FOLDER, flag, model_flags, option_flags, preset_flag
 from bytemlperf.errors import BytemlperfError
 
@@ -64,6 +64,7 @@ def cli(context: click.Context, /, **flags: Any) -> None:
 
 
 cli.add_command(backends.backends)
+cli.add_command(check_backend.check_backend)
 cli.add_command(models.models)
 cli.add_command(compare.compare)
 cli.add_command(predict.predict)

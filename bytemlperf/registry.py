@@ -12,6 +12,7 @@ import importlib.machinery
 import importlib.util
 import json
 import sys
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -117,7 +118,9 @@ class Backend:
     def _module(self, module_name: str) -> ModuleType:
         if self.package is not None:
             return importlib.import_module(f"{self.package}.{module_name}")
-        package = f"bytemlperf_user_backend_{self.name}"
+        # Two folders of one name are two packages.
+        place = zlib.crc32(str(self.path.resolve()).encode())
+        package = f"bytemlperf_user_backend_{self.name}_{place:08x}"
         if package not in sys.modules:
             _import_folder(package, self.path)
         return importlib.import_module(f"{package}.{module_name}")

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
-def flag(name: str, *more: str, **settings: Any) -> Callable[[Any], Any]:
+def flag(name: str, variable: str | None = None, **settings: Any) -> Callable[[Any], Any]:
     """An option in both spellings: ``--hardware_type`` and ``--hardware-type``."""
-    spellings = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}", *more))
-    return click.option(*spellings, name, **settings)
+    spellings = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}"))
+    return click.option(*spellings, variable or name, **settings)
 
 
 _MODEL_FLAGS = (

@@ -18,6 +18,7 @@ from bytemlperf.errors import BytemlperfError
 from bytemlperf.registry import Backend
 from bytemlperf.report.schema import Details, Report, report_path
 from bytemlperf.screen import Screen
+from bytemlperf.stamp import read_stamp
 from bytemlperf.workload import Workload
 from bytemlperf.zoo import Card, Model, load_card
 
@@ -68,6 +69,7 @@ class Task:
                 workload=request.workload.model_dump(mode="json", by_alias=True),
                 preset=request.preset,
                 environment=host.environment(),
+                conformance=read_stamp(request.backend),
             ),
         )
         self._precision = self.card.precision

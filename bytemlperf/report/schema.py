@@ -153,6 +153,32 @@ class NumericDetail(_Block):
     by_sample_file: str = Field(description="every sample and output, beside this report")
 
 
+class ConformanceCheck(_Block):
+    name: str
+    outcome: Literal["passed", "failed", "crashed", "hung", "not applicable", "not run"]
+    detail: str
+    seconds: float
+
+
+class Conformance(_Block):
+    """What ``bytemlperf check-backend`` found; a later report of the same files repeats it."""
+
+    backend: str
+    date: str
+    version: str = Field(description="of bytemlperf")
+    backend_version: str = Field(description="what the backend says about its SDK")
+    task: str
+    preset: str
+    simulated: bool
+    checks: list[ConformanceCheck]
+
+    @property
+    def broken(self) -> list[str]:
+        """Names of the checks that did not pass."""
+        good = ("passed", "not applicable")
+        return [check.name for check in self.checks if check.outcome not in good]
+
+
 class StepDetail(_Block):
     name: str
     seconds: float
@@ -178,6 +204,9 @@ class Details(_Block):
     performance: list[RunDetail] = Field(default_factory=list)
     loads: list[RunDetail] = Field(default_factory=list)
     environment: dict[str, Any] = Field(default_factory=dict)
+    conformance: Conformance | None = Field(
+        default=None, description="null where these files of the backend were not checked"
+    )
 
 
 class Report(_Block):

@@ -31,6 +31,7 @@ def show(console: Console, report: Report, path: Path) -> None:
     host = f"{where}{report.host_info}, {details.environment['cores']} cores"
     console.print(f"[bold]{report.model} on {report.backend}[/]  ({escape(host)})")
     _facts(console, report)
+    _conformance(console, report)
     if details.performance:
         console.print(_performance(details.performance))
     if details.loads:
@@ -82,6 +83,21 @@ def _facts(console: Console, report: Report) -> None:
             f"({numeric.samples} samples against {escape(numeric.reference)})",
             soft_wrap=True,
         )
+
+
+def _conformance(console: Console, report: Report) -> None:
+    found = report.details.conformance
+    if found is None:
+        said = f"not checked: bytemlperf check-backend {report.backend}"
+    else:
+        passed = len(found.checks) - len(found.broken)
+        said = (
+            f"{passed} of {len(found.checks)} checks, {found.date} with {found.task} "
+            f"({found.backend_version})"
+        )
+        if found.broken:
+            said += f"; [yellow]did not pass {', '.join(found.broken)}[/]"
+    console.print(f"checked  {said}", soft_wrap=True)
 
 
 def _performance(runs: list[RunDetail]) -> Table:

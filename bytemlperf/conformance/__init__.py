@@ -1,0 +1,8 @@
+"""The conformance suite: what a backend promises, each promise a named check, run in a child."""
+
+from __future__ import annotations
+
+from bytemlperf.conformance.checks import CHECKS, Limits
+from bytemlperf.conformance.supervisor import check_backend
+
+__all__ = ["CHECKS", "Limits", "check_backend"]
