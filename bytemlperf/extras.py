@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 from types import ModuleType
 
@@ -30,3 +31,8 @@ def require_tensorflow(purpose: str) -> ModuleType:
     """Import TensorFlow without its start-up notes (set TF_CPP_MIN_LOG_LEVEL=0 to see them)."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     return require("tensorflow", extra="tf", purpose=purpose)
+
+
+def installed(module: str) -> bool:
+    """True where a top-level module can be imported; imports nothing."""
+    return importlib.util.find_spec(module) is not None

@@ -47,6 +47,8 @@ ORDER = (
     "numeric",
     "workload",
     "zoo",
+    "completion",
+    "fixed_batch",
     "datasets",
     "simulate",
     "registry",
@@ -109,7 +111,17 @@ def test_a_file_imports_only_from_above(file: Path) -> None:
 
 @pytest.mark.parametrize("root", ["backends", "model_zoo"])
 def test_backends_and_models_use_the_public_rooms_only(root: str) -> None:
-    allowed = {"backend", "datasets", "errors", "extras", "model_zoo", "simulate", "zoo"}
+    allowed = {
+        "backend",
+        "completion",
+        "datasets",
+        "errors",
+        "extras",
+        "fixed_batch",
+        "model_zoo",
+        "simulate",
+        "zoo",
+    }
     folder = Path(str(resources.files(f"bytemlperf.{root}") / "__init__.py")).parent
     for file in folder.rglob("*.py"):
         for module in imports(ast.parse(file.read_text(encoding="utf-8"))):

@@ -1,7 +1,79 @@
-"""Compile for Graphcore C600."""
+"""Compile for Graphcore's C600 with PopRT, or for its device model."""
 
 from __future__ import annotations
 
-from bytemlperf.simulate import device_model
+import os
+from collections.abc import Sequence
+from pathlib import Path
 
-Compile = device_model(__package__, "the SDK is not installed")
+from bytemlperf.backend import CompileBackend, CompileConfig, CompileInfo, Question, Segment
+from bytemlperf.datasets import Dataset
+from bytemlperf.extras import require
+from bytemlperf.simulate import device_model
+from bytemlperf.zoo import to_onnx
+
+from .options import COMPILER, CONVERTER, converter_arguments
+from .sdk import missing
+
+
+class PopRTCompile(CompileBackend):
+    """ONNX -> PopRT's converter -> one PopEF for each batch size; shapes are fixed in it."""
+
+    def version(self) -> str:
+        import poprt
+
+        return f"poprt {poprt.__version__}"
+
+    def get_interact_profile(self, config: CompileConfig) -> Sequence[Question]:
+        return (*CONVERTER, *COMPILER)
+
+    def compile(self, config: CompileConfig, dataset: Dataset | None) -> CompileInfo:
+        source = to_onnx(config.model, config.cache_dir / "model.onnx")
+        precision = str(config.options["precision"])
+        executables = {}
+        for batch_size in config.batch_sizes:
+            # One name, from one place: what is written here is what the runtime loads.
+            path = config.cache_dir / str(batch_size) / f"executable_{precision}.popef"
+            if not path.exists():
+                self._compile(config, source, batch_size, path)
+            executables[batch_size] = path
+        card = config.model.card
+        # PopRT refuses a model with an operator that the device lacks: there is no fallback.
+        whole = Segment(
+            0,
+            False,
+            sum(config.model.operators.values()),
+            tuple(tensor.name for tensor in card.inputs),
+            card.outputs,
+        )
+        return CompileInfo(
+            precision=precision,
+            segments=(whole,),
+            artifact=executables,
+            optimizations={q.name: config.options[q.name] for q in (*CONVERTER, *COMPILER)},
+        )
+
+    def _compile(self, config: CompileConfig, source: Path, batch_size: int, path: Path) -> None:
+        onnx = require("onnx", extra="onnx", purpose="PopRT's converter")
+        from poprt.compiler import Compiler, CompilerOptions
+        from poprt.converter import Converter
+
+        card = config.model.card
+        shapes = {
+            t.name: [batch_size, *t.shape] if t.batched else list(t.shape) for t in card.inputs
+        }
+        arguments = converter_arguments(config.options, shapes)
+        converted = Converter(**arguments).convert(onnx.load(str(source)))
+        options = CompilerOptions()
+        for question in COMPILER:
+            setattr(options, question.name, config.options[question.name])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{os.getpid()}.{path.name}")
+        Compiler.compile_and_export(
+            converted.SerializeToString(), list(card.outputs), str(temporary), options
+        )
+        temporary.replace(path)
+
+
+because = missing()
+Compile = device_model(__package__, because) if because else PopRTCompile

@@ -10,6 +10,7 @@ from bytemlperf.zoo.fetch import fetch_checkpoint
 from bytemlperf.zoo.model import Model, Weights
 from bytemlperf.zoo.opening import open_model
 from bytemlperf.zoo.synthetic import synthetic_feeds
+from bytemlperf.zoo.to_onnx import to_onnx
 
 __all__ = [
     "Built",
@@ -24,4 +25,5 @@ __all__ = [
     "open_model",
     "state_sha256",
     "synthetic_feeds",
+    "to_onnx",
 ]

@@ -1,0 +1,1 @@
+"""Double of Habana's PyTorch bridge."""

@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+from enum import Enum
+
+
+class OpType(Enum):
+    BatchMatmul = "BatchMatmul"

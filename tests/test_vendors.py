@@ -1,0 +1,376 @@
+"""Each vendor's backend against the contract double of its SDK: a whole task, and wrong calls."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from bytemlperf.engine import Request, StepFailed, run_task
+from bytemlperf.errors import BackendError
+from bytemlperf.registry import find_backend
+from bytemlperf.report.schema import Report
+from bytemlperf.screen import Screen
+from bytemlperf.workload import Workload
+from bytemlperf.zoo import cache_root
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("onnxruntime")
+
+DOUBLES = Path(__file__).parent / "doubles"
+SDK_MODULES = (
+    "bytemlperf.backends.",
+    "common_compile",
+    "cuda_double",
+    "habana_frameworks",
+    "inference",
+    "nn_compiler",
+    "poprt",
+    "run_engine",
+    "torch_device",
+)
+TASK = "roberta-torch-fp32"
+
+
+def forget() -> None:
+    """Backends choose between SDK and device model when they are imported."""
+    for name in [name for name in sys.modules if name.startswith(SDK_MODULES)]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def sdk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Install the double of one vendor; ``settings`` are the GPU's."""
+
+    def install(hardware: str, **settings: Any) -> None:
+        folder = DOUBLES / hardware.lower()
+        monkeypatch.syspath_prepend(str(DOUBLES))
+        monkeypatch.syspath_prepend(str(folder))
+        if (folder / "bin").is_dir():
+            path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+            monkeypatch.setenv("PATH", path)
+        forget()
+        if hardware == "HPU":
+            from habana_frameworks.torch import hpu
+
+            hpu.DEVICE.install(monkeypatch)
+        if hardware == "GPU":
+            import cuda_double
+
+            cuda_double.install(monkeypatch, **settings)
+
+    yield install
+    forget()
+
+
+@pytest.fixture
+def compiled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The models and references of the session's cache, and nothing compiled."""
+    folder, shared = tmp_path / "cache", cache_root()
+    folder.mkdir()
+    for part in ("models", "references"):
+        (shared / part).mkdir(parents=True, exist_ok=True)
+        (folder / part).symlink_to(shared / part)
+    monkeypatch.setenv("BYTEMLPERF_CACHE", str(folder))
+
+
+def run(hardware: str, folder: Path, task: str = TASK, **changes: Any) -> Report:
+    options = changes.pop("options", {})
+    workload = Workload.load(task).quick()
+    fast = {"batch_sizes": [3, 4], "iterations": 6, "clients": 2, "warmup_s": 0.0}
+    request = Request(
+        workload=workload.with_changes(**fast | changes),
+        backend=find_backend(hardware),
+        output_dir=folder,
+        preset="tiny",
+        options=options,
+    )
+    screen = Screen(Console(file=io.StringIO()))
+    return run_task(request, screen, "0").report
+
+
+VENDORS = [
+    ("HPU", "bf16", 1, "habana_frameworks"),
+    ("IPU", "fp16", 1, "poprt 1.4.0"),
+    ("SPU", "int8/bf16", 1, "sparsert"),
+    ("STC", "fp16", 2, "stc_aic 2.3"),
+]
+
+
+@pytest.mark.parametrize(("hardware", "precision", "instances", "version"), VENDORS)
+def test_a_whole_task_runs_through_the_sdk(
+    hardware: str,
+    precision: str,
+    instances: int,
+    version: str,
+    sdk: Callable[..., None],
+    compiled_anew: None,
+    tmp_path: Path,
+) -> None:
+    sdk(hardware)
+    report = run(hardware, tmp_path)
+    details = report.details
+    assert details.status == "complete"
+    assert report.simulated is False
+    assert report.valid, [v for r in details.performance for v in r.verdicts if not v.ok]
+    assert details.compile is not None
+    assert details.compile.version == version
+    assert report.graph_compile is not None
+    assert report.graph_compile.compile_precision == precision
+    assert report.instance_count == instances
+    assert [row.bs for row in report.performance] == [
+        3,
+        4,
+    ]  # 64 samples in threes: the last batch is filled up
+    assert all(run.completed == 12 and run.errors == 0 for run in details.performance)
+    assert details.numeric is not None
+    assert details.numeric.within_tolerance
+    assert report.graph_compile.subgraph_coverage > 99
+
+
+def without(name: str) -> Callable[..., None]:
+    """A call that is left out."""
+    return lambda *_args, **_kwargs: None
+
+
+def skip_synchronize(patch: pytest.MonkeyPatch) -> None:
+    from habana_frameworks.torch import hpu
+
+    patch.setattr(hpu.Stream, "synchronize", without("synchronize"))
+
+
+def skip_mark_step(patch: pytest.MonkeyPatch) -> None:
+    from habana_frameworks.torch import core
+
+    patch.setattr(core, "mark_step", without("mark_step"))
+
+
+def keep_wide_integers(patch: pytest.MonkeyPatch) -> None:
+    from bytemlperf.backends.IPU.runtime import PopRTRuntime
+
+    original = PopRTRuntime.load
+
+    def load(self: Any, batch_size: int) -> None:
+        original(self, batch_size)
+        self._inputs = dict.fromkeys(self._inputs, "int64")
+
+    patch.setattr(PopRTRuntime, "load", load)
+
+
+def never_wait(patch: pytest.MonkeyPatch) -> None:
+    import poprt.runtime
+
+    patch.setattr(poprt.runtime.Future, "wait", without("wait"))
+
+
+def wrong_shapes(patch: pytest.MonkeyPatch) -> None:
+    from bytemlperf.backends.IPU import compile as ipu
+
+    original = ipu.converter_arguments
+
+    def arguments(options: Any, shapes: dict[str, list[int]]) -> dict[str, Any]:
+        return original(options, {name: shape[1:] for name, shape in shapes.items()})
+
+    patch.setattr(ipu, "converter_arguments", arguments)
+
+
+def do_not_fill(patch: pytest.MonkeyPatch, hardware: str) -> None:
+    import importlib
+
+    module = importlib.import_module(f"bytemlperf.backends.{hardware}.runtime")
+
+    def fill(feeds: Any, card: Any, batch_size: int) -> tuple[Any, int]:
+        rows = len(next(iter(feeds.values())))
+        return {name: array[: rows - 1] for name, array in feeds.items()}, rows - 1
+
+    patch.setattr(module, "fill", fill)
+
+
+def few_to_calibrate(patch: pytest.MonkeyPatch) -> None:
+    from bytemlperf.backends.SPU import compile as spu
+
+    original = spu.calibration_loader
+    patch.setattr(
+        spu, "calibration_loader", lambda c, d, size, count: original(c, d, size, count - 1)
+    )
+
+
+def load_without_devices(patch: pytest.MonkeyPatch) -> None:
+    from bytemlperf.backends.SPU.runtime import SparsertRuntime
+
+    original = SparsertRuntime.load
+
+    def load(self: Any, batch_size: int) -> None:
+        object.__setattr__(self.compiled, "device_count", 0)
+        original(self, batch_size)
+
+    patch.setattr(SparsertRuntime, "load", load)
+
+
+def unknown_types(patch: pytest.MonkeyPatch) -> None:
+    from bytemlperf.backends.STC import compile as stc
+
+    patch.setattr(stc, "_TYPES", dict.fromkeys(stc._TYPES, "LONG"))
+
+
+@pytest.mark.parametrize(
+    ("hardware", "change", "message"),
+    [
+        ("HPU", skip_synchronize, "before the device was done"),
+        ("HPU", skip_mark_step, "nothing was launched"),
+        ("IPU", keep_wide_integers, "dtype int64"),
+        ("IPU", wrong_shapes, "rank 2"),
+        ("IPU", lambda patch: do_not_fill(patch, "IPU"), "shape"),
+        ("SPU", few_to_calibrate, "7 batches to calibrate with"),
+        ("SPU", load_without_devices, "device_num is set before"),
+        ("SPU", lambda patch: do_not_fill(patch, "SPU"), "rows"),
+        ("STC", unknown_types, "an unknown dtype"),
+        ("STC", lambda patch: do_not_fill(patch, "STC"), "compiled for"),
+    ],
+)
+def test_a_changed_call_is_refused(
+    hardware: str,
+    change: Callable[[pytest.MonkeyPatch], None],
+    message: str,
+    sdk: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    compiled_anew: None,
+    tmp_path: Path,
+) -> None:
+    sdk(hardware)
+    change(monkeypatch)
+    with pytest.raises(StepFailed, match=message):
+        run(hardware, tmp_path, batch_sizes=[2], iterations=1, test_numeric=False)
+
+
+def test_outputs_that_nobody_waited_for_are_seen(
+    sdk: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    compiled_anew: None,
+    tmp_path: Path,
+) -> None:
+    """Buffers hold NaN until the device is done, and the numeric check counts them."""
+    sdk("IPU")
+    never_wait(monkeypatch)
+    report = run("IPU", tmp_path)
+    assert report.details.numeric is not None
+    assert sum(o.nan for o in report.details.numeric.outputs.values()) > 0
+    assert not report.details.numeric.within_tolerance
+
+
+@pytest.mark.parametrize("hardware", [vendor[0] for vendor in VENDORS])
+def test_without_the_sdk_the_device_model_says_why(hardware: str) -> None:
+    forget()
+    compiler = find_backend(hardware).compile_class()
+    assert compiler.simulated
+    assert "is not installed" in compiler.because  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("hardware", ["HPU", "IPU"])
+def test_an_sdk_without_its_device_is_not_enough(
+    hardware: str, sdk: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sdk(hardware)
+    if hardware == "HPU":
+        from habana_frameworks.torch import hpu
+
+        monkeypatch.setattr(hpu, "present", False)
+    else:
+        import poprt.runtime
+
+        monkeypatch.setattr(poprt.runtime.DeviceManager, "present", False)
+    compiler = find_backend(hardware).compile_class()
+    assert compiler.simulated
+    assert f"finds no {hardware}" in compiler.because  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_torch_model_runs_on_a_gpu(
+    precision: str, sdk: Callable[..., None], compiled_anew: None, tmp_path: Path
+) -> None:
+    sdk("GPU")
+    report = run("GPU", tmp_path, options={"precision": precision})
+    details = report.details
+    assert details.status == "complete"
+    assert report.simulated is False
+    assert report.valid
+    assert details.compile is not None
+    assert details.compile.notes["device"] == "double"
+    assert details.numeric is not None
+    assert details.numeric.within_tolerance
+    assert all(run.completed == 12 for run in details.performance)
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_an_onnx_model_runs_on_a_gpu_and_says_what_did_not(
+    provider: str, sdk: Callable[..., None], compiled_anew: None, tmp_path: Path
+) -> None:
+    sdk("GPU", providers=("TensorrtExecutionProvider", "CUDAExecutionProvider"))
+    options = {"provider": provider}
+    report = run("GPU", tmp_path, "digits-onnx-fp32", options=options, data_percent=5)
+    compiled = report.details.compile
+    assert compiled is not None
+    # The double computes on the CPU, and the profile that the backend reads says so.
+    assert compiled.fallback_operators["Conv"] == 2
+    assert report.graph_compile is not None
+    assert report.graph_compile.subgraph_coverage == 0.0
+    assert compiled.segments == 2
+
+
+def skip_event(patch: pytest.MonkeyPatch) -> None:
+    import cuda_double
+
+    patch.setattr(cuda_double.Event, "synchronize", without("synchronize"))
+
+
+def stay_on_the_host(patch: pytest.MonkeyPatch) -> None:
+    import cuda_double
+
+    patch.setattr(cuda_double.DEVICE, "is_here", lambda target: False)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(skip_event, "before the copy to the host"), (stay_on_the_host, "CUDA")],
+)
+def test_a_changed_call_of_cuda_is_refused(
+    change: Callable[[pytest.MonkeyPatch], None],
+    message: str,
+    sdk: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    compiled_anew: None,
+    tmp_path: Path,
+) -> None:
+    sdk("GPU")
+    change(monkeypatch)
+    with pytest.raises(StepFailed, match=message):
+        run("GPU", tmp_path, batch_sizes=[2], iterations=1, test_numeric=False)
+
+
+def test_a_provider_that_does_not_load_is_an_error(
+    sdk: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    compiled_anew: None,
+    tmp_path: Path,
+) -> None:
+    sdk("GPU", providers=("CUDAExecutionProvider",))
+    import onnxruntime
+
+    monkeypatch.setattr(
+        onnxruntime.InferenceSession, "get_providers", lambda self: ["CPUExecutionProvider"]
+    )
+    with pytest.raises(StepFailed, match="could not load CUDAExecutionProvider"):
+        run("GPU", tmp_path, "digits-onnx-fp32")
+
+
+def test_without_a_gpu_the_gpu_is_refused(tmp_path: Path) -> None:
+    forget()
+    with pytest.raises(BackendError, match="no NVIDIA GPU that can be used here"):
+        run("GPU", tmp_path)
