@@ -105,7 +105,7 @@ def test_both_spellings_launch_py_and_a_path(tmp_path: Path) -> None:
         [sys.executable, "-P", str(launch), "--show_task_list"],
         capture_output=True, text=True, cwd=tmp_path, check=True,
     )  # fmt: skip
-    assert "roberta-torch-fp32\n" in listed.stdout
+    assert re.search("^roberta-torch-fp32 +RoBERTa base", listed.stdout, re.MULTILINE)
 
 
 def test_simulated_hardware_is_never_silent(tmp_path: Path) -> None:
@@ -355,9 +355,12 @@ def test_a_time_bound_is_reported_beside_what_was_asked(tmp_path: Path) -> None:
 
 
 def test_lists_and_models(tmp_path: Path) -> None:
-    tasks = bytemlperf("--show_task_list", cwd=tmp_path).stdout.split()
+    heading, *rows = bytemlperf("--show_task_list", cwd=tmp_path).stdout.splitlines()
+    assert heading.split()[:4] == ["task", "model", "domain", "purpose"]
+    tasks = [row.split()[0] for row in rows]
     assert {"digits-onnx-fp32", "roberta-torch-fp32"} <= set(tasks)
     assert tasks == sorted(tasks)
+    assert any(re.search(r"^widedeep-tf.* rec +regular +tensorflow +criteo +fp32", r) for r in rows)
     hardware = bytemlperf("--show_hardware_list", cwd=tmp_path).stdout
     assert re.search(r"SPU +Moffett AI +S30 +simulated", hardware)
     assert "124,056,578" in bytemlperf("models", "list", cwd=tmp_path).stdout

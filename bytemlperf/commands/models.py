@@ -9,40 +9,41 @@ from typing import Literal
 import click
 
 from bytemlperf.commands.fetch import fetch
+from bytemlperf.commands.verify import verify
 
 
 @click.group()
 def models() -> None:
-    """List, fetch, build and remove models."""
+    """List, fetch, build, verify and remove models."""
 
 
 models.add_command(fetch)
+models.add_command(verify)
 
 
 @models.command("list")
 def list_models() -> None:
     """Show every model card."""
-    from rich.console import Console
-    from rich.table import Table
-
+    from bytemlperf.commands.tables import print_table
     from bytemlperf.zoo import list_cards, load_card
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("model", "domain", "purpose", "framework", "data set", "precision"):
-        table.add_column(heading)
-    table.add_column("parameters", justify="right")
-    for name in list_cards():
-        card = load_card(name)
-        table.add_row(
-            name,
-            card.domain,
-            card.purpose,
-            card.framework,
-            card.dataset or "none",
-            card.precision,
-            f"{card.parameters:,}",
-        )
-    Console(highlight=False).print(table)
+    cards = [load_card(name) for name in list_cards()]
+    print_table(
+        ("model", "domain", "purpose", "framework", "data set", "precision", "parameters"),
+        [
+            (
+                card.name,
+                card.domain,
+                card.purpose,
+                card.framework,
+                card.dataset or "none",
+                card.precision,
+                f"{card.parameters:,}",
+            )
+            for card in cards
+        ],
+        numbers=("parameters",),
+    )
 
 
 @models.command()

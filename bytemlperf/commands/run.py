@@ -39,10 +39,9 @@ def run(flags: Mapping[str, Any]) -> None:
 
 def _show_lists(flags: Mapping[str, Any]) -> None:
     if flags["show_task_list"]:
-        from bytemlperf.workload import list_workloads
+        from bytemlperf.commands.tasks import show_tasks
 
-        for name in list_workloads(flags["workload_dir"]):
-            click.echo(name)
+        show_tasks(flags["workload_dir"])
     if flags["show_hardware_list"]:
         from bytemlperf.commands.backends import show_backends
 
