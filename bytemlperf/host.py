@@ -10,6 +10,7 @@ from typing import Any
 
 _PACKAGES = (
     "bytemlperf",
+    "jaxlib",
     "numpy",
     "onnx",
     "onnxruntime",

@@ -1,8 +1,8 @@
 """A small convolutional network for handwritten digits, trained: its weights are in this folder.
 
 Two convolutions of 3x3 (16 and 32 channels, padded), a 2x2 maximum, two dense layers (64, 10).
-The same weights are a torch module, an ONNX graph and a TensorFlow module; the latter two have a
-plain numpy forward as their source, which shares nothing with the runtimes under test.
+The same weights are a torch module, an ONNX graph, a TensorFlow module and StableHLO modules; the
+latter three have a plain numpy forward as their source, which shares nothing with the runtimes under test.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def build(card: Card, config: Mapping[str, Any], seed: int, weights: Path | None
     state = embedded_state()
     if card.framework == "torch":
         return from_torch(torch_module(state), card, kind="embedded", source="digits.safetensors")
-    export = {"onnx": export_onnx, "tensorflow": export_tensorflow}[card.framework]
+    export = {"onnx": export_onnx, "tensorflow": export_tensorflow, "mhlo": export_stablehlo}[
+        card.framework
+    ]
     return Built(
         parameters=sum(array.size for array in state.values()),
         weights=Weights("embedded", state_sha256(state.items()), "digits.safetensors"),
@@ -125,6 +127,13 @@ def export_onnx(card: Card, state: State, path: Path) -> None:
     )
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
+
+
+def export_stablehlo(card: Card, state: State, path: Path) -> None:
+    """Write the network as StableHLO modules."""
+    from bytemlperf.model_zoo.jax_digits import export_digits
+
+    export_digits(card, state, path)
 
 
 def export_tensorflow(card: Card, state: State, path: Path) -> None:

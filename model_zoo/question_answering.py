@@ -32,8 +32,8 @@ def network(card: Card, config: Mapping[str, Any]) -> nn.Module:
 def build(card: Card, config: Mapping[str, Any], seed: int, weights: Path | None) -> Built:
     """Build from the architecture with seeded weights, or load a transformers folder.
 
-    The card of a TensorFlow model gets the same network written out in TensorFlow, with the same
-    weights; its reference is the torch network.
+    The card of a TensorFlow or StableHLO model gets the same network written out in TensorFlow or
+    JAX, with the same weights; its reference is the torch network.
     """
     model, origin = seed_or_load(
         card,
@@ -48,6 +48,12 @@ def build(card: Card, config: Mapping[str, Any], seed: int, weights: Path | None
 
         def export(path: Path) -> None:
             export_span_encoder(card, model, path)
+
+    elif card.framework == "mhlo":
+        from bytemlperf.model_zoo.jax_bert import export_bert
+
+        def export(path: Path) -> None:
+            export_bert(card, model, path)
 
     return from_torch(
         spans,

@@ -1,7 +1,8 @@
 """ResNet-50 v1.5: He et al. 2015, with the stride of a stage in its 3x3 convolution.
 
 The torch network has torchvision's names, so that its checkpoints load as they are. In TensorFlow
-the same network is written out with the same weights; its reference is the torch network.
+and in JAX (for StableHLO) the same network is written out with the same weights; its reference is
+the torch network.
 """
 
 from __future__ import annotations
@@ -117,6 +118,12 @@ def build(card: Card, config: Mapping[str, Any], seed: int, weights: Path | None
 
         def export(path: Path) -> None:
             export_saved_model(card, torch_state(net), _forward(config["layers"]), path)
+
+    elif card.framework == "mhlo":
+        from bytemlperf.model_zoo.jax_resnet import export_resnet
+
+        def export(path: Path) -> None:
+            export_resnet(card, net, path)
 
     if origin.kind == "seeded":
         calibrate_batch_norm(module, card, seed)

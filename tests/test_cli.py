@@ -67,7 +67,7 @@ def test_the_main_job_ends_in_a_report_with_true_accuracy(tmp_path: Path) -> Non
         assert saved["completed"] == 90
     assert found.instance_count == 3
     assert [step.name for step in details.steps] == [
-        "model", "compile", "data", "reference", "outputs", "accuracy", "numeric", "honesty",
+        "model", "data", "compile", "reference", "outputs", "accuracy", "numeric", "honesty",
         "performance",
     ]  # fmt: skip
     raw = json.loads((tmp_path / "reports/CPU/digits-onnx-fp32/result-fp32.json").read_text())

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-from bytemlperf.backend import CompileBackend, CompileConfig, CompileInfo, Segment
+from bytemlperf.backend import CompileBackend, CompileConfig, CompileInfo, Question, Segment
 from bytemlperf.datasets import Dataset
 
 from .runner import runner_for
@@ -21,6 +22,17 @@ class Compile(CompileBackend):
     def version(self) -> str:
         return "CPU"
 
+    def get_interact_profile(self, config: CompileConfig) -> Sequence[Question]:
+        card = config.model.card
+        return (
+            Question(
+                "precision",
+                "what the host computes in; inputs and outputs stay as they are",
+                card.precision,
+                choices=(card.precision, *runner_for(card).precisions),
+            ),
+        )
+
     def compile(self, config: CompileConfig, dataset: Dataset | None) -> CompileInfo:
         card, model = config.model.card, config.model
         runner = runner_for(card)
@@ -28,12 +40,12 @@ class Compile(CompileBackend):
         if compiled is None:
             shutil.rmtree(config.cache_dir, ignore_errors=True)
             config.cache_dir.mkdir(parents=True)
-            compiled = runner.compile(card, model.path, config.cache_dir)
+            compiled = runner.compile(config, dataset)
             done = config.cache_dir / _DONE
             done.write_text(json.dumps({"artifact": compiled.name}), encoding="utf-8")
         threads = runner.threads(len(os.sched_getaffinity(0)), config.workload.clients)
         return CompileInfo(
-            precision=card.precision,
+            precision=config.options["precision"],
             segments=(
                 Segment(
                     index=0,

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bytemlperf.backend import Feeds, Outputs, Predict
+from bytemlperf.backend import CompileConfig, Feeds, Outputs, Predict
+from bytemlperf.datasets import Dataset
 from bytemlperf.extras import require
 from bytemlperf.zoo import Card
 
+from .lower_onnx import LOWER
 from .runner import Runner
 
 
@@ -20,9 +22,11 @@ def _version() -> str:
     return f"onnxruntime {_runtime().__version__}"
 
 
-def _compile(card: Card, artifact: Path, folder: Path) -> Path:
+def _compile(config: CompileConfig, dataset: Dataset | None) -> Path:
     ort = _runtime()
-    compiled = folder / "optimized.onnx"
+    artifact, compiled = config.model.path, config.cache_dir / "optimized.onnx"
+    if lower := LOWER.get(config.options["precision"]):
+        artifact = lower(config, dataset)
     options = ort.SessionOptions()
     # Layout changes belong to one processor; "extended" stays valid on every one.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
@@ -47,4 +51,6 @@ def _load(card: Card, compiled: Path, threads: int) -> Predict:
     return predict
 
 
-RUNNER = Runner(_version, _compile, _load, {"graph optimization": "extended"})
+RUNNER = Runner(
+    _version, _compile, _load, {"graph optimization": "extended"}, precisions=tuple(LOWER)
+)

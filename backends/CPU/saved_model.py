@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from bytemlperf.backend import Feeds, Outputs, Predict
+from bytemlperf.backend import CompileConfig, Feeds, Outputs, Predict
+from bytemlperf.datasets import Dataset
 from bytemlperf.extras import require_tensorflow
 from bytemlperf.zoo import Card
 
@@ -21,10 +22,10 @@ def _version() -> str:
     return f"tensorflow {_tensorflow().__version__}"
 
 
-def _compile(card: Card, artifact: Path, folder: Path) -> Path:
+def _compile(config: CompileConfig, dataset: Dataset | None) -> Path:
     """A SavedModel is optimised when its function is first traced: nothing is done ahead."""
-    compiled = folder / "saved_model"
-    shutil.copytree(artifact, compiled)
+    compiled = config.cache_dir / "saved_model"
+    shutil.copytree(config.model.path, compiled)
     return compiled
 
 

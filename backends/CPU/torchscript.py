@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bytemlperf.backend import Feeds, Outputs, Predict
+from bytemlperf.backend import CompileConfig, Feeds, Outputs, Predict
+from bytemlperf.datasets import Dataset
+from bytemlperf.errors import BytemlperfError
 from bytemlperf.zoo import Card
 from bytemlperf.zoo.torch_build import (
+    EagerModule,
+    export_torchscript,
     import_torch,
     named_outputs,
     tensors,
@@ -15,18 +20,42 @@ from bytemlperf.zoo.torch_build import (
 
 from .runner import Runner
 
+if TYPE_CHECKING:
+    import torch
+
+# int8 is not here: torch's own quantisation is deprecated for a package of its own.
+_LOWER = {"bf16": "bfloat16", "fp16": "float16"}
+
 
 def _version() -> str:
     return f"torch {import_torch().__version__}"
 
 
-def _compile(card: Card, artifact: Path, folder: Path) -> Path:
+def _compile(config: CompileConfig, dataset: Dataset | None) -> Path:
     torch = import_torch()
-    compiled = folder / "frozen.pt"
+    compiled = config.cache_dir / "frozen.pt"
+    artifact, precision = config.model.path, config.options["precision"]
+    if precision in _LOWER:
+        artifact = _traced_lower(config, getattr(torch, _LOWER[precision]))
     with torchscript_is_deprecated():
         module = torch.jit.load(str(artifact), map_location="cpu").eval()
         torch.jit.save(torch.jit.freeze(module), str(compiled))
     return compiled
+
+
+def _traced_lower(config: CompileConfig, dtype: torch.dtype) -> Path:
+    """Trace the source under autocast: its casts become part of the graph, weights are folded."""
+    torch = import_torch()
+    source, card = config.model.load_source(), config.model.card
+    if not isinstance(source, EagerModule):
+        raise BytemlperfError(
+            f"{card.name}: --precision needs the source model, and --weights gave a finished one"
+        )
+    lower = config.cache_dir / "lower.pt"
+    # Without its cache: a trace has to see every cast.
+    with torch.autocast("cpu", dtype, cache_enabled=False):
+        export_torchscript(source.module, card, lower)
+    return lower
 
 
 def _load(card: Card, compiled: Path, threads: int) -> Predict:
@@ -42,4 +71,10 @@ def _load(card: Card, compiled: Path, threads: int) -> Predict:
     return predict
 
 
-RUNNER = Runner(_version, _compile, _load, {"freeze": "weights and constants folded"})
+RUNNER = Runner(
+    _version,
+    _compile,
+    _load,
+    {"freeze": "weights and constants folded"},
+    precisions=tuple(_LOWER),
+)

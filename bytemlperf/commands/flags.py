@@ -32,6 +32,7 @@ _MODEL_FLAGS = (
 )
 _OPTION_FLAGS = (
     flag("set", multiple=True, metavar="KEY=VALUE", help="Option of the backend. Repeatable."),
+    flag("precision", metavar="NAME", help="Short for --set precision=NAME, e.g. bf16."),
     flag("profile", type=click.Path(path_type=Path), help="JSON file of such options."),
     flag("interactive", is_flag=True, help="Ask for the options that neither of them says."),
 )
@@ -78,9 +79,14 @@ def request(task: str, hardware_type: str, flags: Mapping[str, Any]) -> Request:
         backend=find_backend(hardware_type, flags["backend_dir"]),
         weights=flags["weights"],
         preset=flags["preset"],
-        answers=_answers(flags["set"], flags["profile"], flags["interactive"]),
+        answers=_answers(_settings(flags), flags["profile"], flags["interactive"]),
         command=tuple(sys.argv[1:]),
     )
+
+
+def _settings(flags: Mapping[str, Any]) -> list[str]:
+    short = [f"precision={flags['precision']}"] if flags["precision"] else []
+    return [*flags["set"], *short]
 
 
 def _answers(settings: Sequence[str], profile: Path | None, interactive: bool) -> Answers:

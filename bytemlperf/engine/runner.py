@@ -56,8 +56,9 @@ def _checks(task: Task) -> bool:
 
 STEPS = (
     _Step("model", build_model, _always),
-    _Step("compile", compile_model, _always),
+    # Before the compiler, which may calibrate with it.
     _Step("data", choose_data, _checks),
+    _Step("compile", compile_model, _always),
     _Step("reference", compute_reference, lambda t: _runs(t) and t.workload.test_numeric),
     _Step("outputs", compute_outputs, _checks),
     _Step("accuracy", score_accuracy, lambda t: _runs(t) and t.workload.test_accuracy),

@@ -60,6 +60,8 @@ def _facts(console: Console, report: Report) -> None:
             + (f", first inference {seconds(max(first.values()))}" if first else ""),
             soft_wrap=True,
         )
+        if stand_in := details.compile.notes.get("stand_in"):
+            console.print(f"         [bold yellow]{escape(str(stand_in))}[/]", soft_wrap=True)
         for kind, count in details.compile.fallback_operators.items():
             console.print(f"         fell back to the host: {kind} ({count})")
     if details.accuracy_skipped:

@@ -1,4 +1,4 @@
-"""A finished model that ``--weights`` gives: TorchScript, ONNX or a SavedModel, used as it is."""
+"""A finished model that ``--weights`` gives, in any format of the zoo: used as it is."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from bytemlperf.zoo.built import Built
 from bytemlperf.zoo.cache import content_key, file_sha256
 from bytemlperf.zoo.card import Card, Format
 from bytemlperf.zoo.model import Weights
+from bytemlperf.zoo.stablehlo import count_constants, given_modules, import_given, is_module
 from bytemlperf.zoo.torch_build import import_torch, torchscript_is_deprecated
 from bytemlperf.zoo.verify import load_artifact
 
@@ -19,6 +20,7 @@ _NAMES: dict[Format, str] = {
     "torchscript": "a TorchScript file",
     "onnx": "an ONNX file",
     "saved_model": "a SavedModel",
+    "stablehlo": "a StableHLO or MHLO module",
 }
 
 
@@ -26,6 +28,8 @@ def format_of(path: Path) -> Format | None:
     """Return the format of a finished model, or None: a checkpoint, or something else."""
     if (path / "saved_model.pb").is_file():
         return "saved_model"
+    if is_module(path) or (path.is_dir() and any(is_module(p) for p in path.iterdir())):
+        return "stablehlo"
     if path.suffix == ".onnx" and path.is_file():
         return "onnx"
     if path.is_file() and zipfile.is_zipfile(path):
@@ -57,7 +61,12 @@ def from_artifact(card: Card, path: Path, format: Format) -> Built:
             f"{card.name}: --weights {path} is {_NAMES[format]}, but this model runs as "
             f"{_NAMES[card.format]}; give one, or a checkpoint"
         )
-    count = {"torchscript": _torchscript, "onnx": _onnx, "saved_model": _saved_model}[format]
+    count = {
+        "torchscript": _torchscript,
+        "onnx": _onnx,
+        "saved_model": _saved_model,
+        "stablehlo": _stablehlo,
+    }[format]
     try:
         parameters = count(card, path)
         source = load_artifact(card, path)
@@ -71,12 +80,15 @@ def from_artifact(card: Card, path: Path, format: Format) -> Built:
         parameters=parameters,
         weights=Weights("artifact", weights_sha256(path), str(path)),
         source=source,
-        export=lambda target: _copy(path, target, format),
+        export=lambda target: _copy(card, path, target, format),
         flops_per_sample=None,
     )
 
 
-def _copy(path: Path, target: Path, format: Format) -> None:
+def _copy(card: Card, path: Path, target: Path, format: Format) -> None:
+    if format == "stablehlo":
+        import_given(card, path, target)
+        return
     if format == "saved_model":
         shutil.copytree(path, target)
         return
@@ -130,6 +142,10 @@ def _saved_model(card: Card, path: Path) -> int:
         card, path, list(function.structured_input_signature[1]), list(function.structured_outputs)
     )
     return sum(int(v.shape.num_elements()) for v in function.variables)
+
+
+def _stablehlo(card: Card, path: Path) -> int:
+    return count_constants(next(iter(given_modules(card, path).values())))
 
 
 def _refuse_other_names(card: Card, path: Path, inputs: list[str], outputs: list[str]) -> None:

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Framework = Literal["torch", "onnx", "tensorflow"]
-Format = Literal["torchscript", "onnx", "saved_model"]
+Framework = Literal["torch", "onnx", "tensorflow", "mhlo"]
+Format = Literal["torchscript", "onnx", "saved_model", "stablehlo"]
 DType = Literal["float32", "float16", "int64", "int32", "uint8", "bool"]
 
 

@@ -35,7 +35,12 @@ from bytemlperf.zoo.verify import verify_export
 Preset = Literal["full", "tiny"]
 
 _SCHEMA = 2
-_ARTIFACT = {"torchscript": "model.pt", "onnx": "model.onnx", "saved_model": "saved_model"}
+_ARTIFACT = {
+    "torchscript": "model.pt",
+    "onnx": "model.onnx",
+    "saved_model": "saved_model",
+    "stablehlo": "stablehlo",
+}
 # What decides an artifact beside this package: the sources are torch modules of these libraries.
 _PACKAGES = (
     "torch",
@@ -45,6 +50,7 @@ _PACKAGES = (
     "onnxscript",
     "tensorflow-cpu",
     "tensorflow",
+    "jaxlib",
 )
 _BYTES_PER_PARAMETER = 5  # fp32 and some room
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bytemlperf.extras import require, require_tensorflow
 from bytemlperf.zoo.card import Format
+from bytemlperf.zoo.stablehlo import operator_kinds
 from bytemlperf.zoo.torch_build import torchscript_is_deprecated
 
 # Nodes of a TensorFlow graph that compute nothing.
@@ -24,7 +25,13 @@ _TF_PLUMBING = {
 
 def count_operators(path: Path, format: Format) -> dict[str, int]:
     """Return kind of operator -> count, sorted by kind. Constants are not operators."""
-    kinds = {"torchscript": _torchscript, "onnx": _onnx, "saved_model": _saved_model}[format](path)
+    readers: dict[Format, Callable[[Path], Iterable[str]]] = {
+        "torchscript": _torchscript,
+        "onnx": _onnx,
+        "saved_model": _saved_model,
+        "stablehlo": operator_kinds,
+    }
+    kinds = readers[format](path)
     return dict(sorted(Counter(kinds).items()))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bytemlperf.backend import Feeds, Outputs
+from bytemlperf.backend import Array, Feeds, Outputs
 from bytemlperf.extras import require
 from bytemlperf.zoo.built import Built, state_sha256
 from bytemlperf.zoo.card import Card
@@ -134,10 +134,14 @@ def named_outputs(outputs: Any, card: Card) -> Outputs:
         values = outputs
     else:
         values = [outputs]
-    return {
-        name: np.ascontiguousarray(value.detach().numpy())
-        for name, value in zip(card.outputs, values, strict=True)
-    }
+    return {name: _array(value.detach()) for name, value in zip(card.outputs, values, strict=True)}
+
+
+def _array(tensor: torch.Tensor) -> Array:
+    """Return a contiguous host array; numpy has no bfloat16, and float32 holds it exactly."""
+    if tensor.dtype == import_torch().bfloat16:
+        tensor = tensor.float()
+    return np.ascontiguousarray(tensor.numpy())
 
 
 @contextmanager

@@ -1,0 +1,3 @@
+"""ByteIR: StableHLO modules through ByteIR's compiler and runtime, or XLA where they are missing."""
+
+from __future__ import annotations

@@ -1,0 +1,64 @@
+"""An ONNX graph at a lower precision, by ONNX Runtime's own tools; inputs and outputs stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from bytemlperf.backend import CompileConfig, Feeds
+from bytemlperf.datasets import Dataset, Synthetic
+from bytemlperf.extras import require
+
+_PURPOSE = "an ONNX model at a lower precision"
+_CALIBRATION_SAMPLES = 256
+_CALIBRATION_BATCH = 8
+
+
+def _fp16(config: CompileConfig, dataset: Dataset | None) -> Path:
+    """Weights and activations in fp16; what the host has no kernel for is cast up around it."""
+    onnx = require("onnx", extra="onnx", purpose=_PURPOSE)
+    float16 = require("onnxruntime.transformers.float16", extra="onnx", purpose=_PURPOSE)
+    lower = config.cache_dir / "fp16.onnx"
+    graph = onnx.load(str(config.model.path))
+    onnx.save(float16.convert_float_to_float16(graph, keep_io_types=True), str(lower))
+    return lower
+
+
+def _int8(config: CompileConfig, dataset: Dataset | None) -> Path:
+    """Signed 8-bit weights a channel and 8-bit activations.
+
+    Convolutions get ranges that are calibrated on the data set's samples (synthetic ones where it
+    is not open). A graph of matrix products alone, a transformer, takes the range of each call.
+    """
+    onnx = require("onnx", extra="onnx", purpose=_PURPOSE)
+    tools = require("onnxruntime.quantization", extra="onnx", purpose=_PURPOSE)
+    source, lower = str(config.model.path), config.cache_dir / "int8.onnx"
+    nodes = onnx.load(source, load_external_data=False).graph.node
+    if any(node.op_type == "Conv" for node in nodes):
+        tools.quantize_static(source, str(lower), _Calibration(config, dataset), per_channel=True)
+    else:
+        tools.quantize_dynamic(source, str(lower), per_channel=True)
+    return lower
+
+
+class _Calibration:
+    """What ONNX Runtime asks for batch after batch: feeds, then None."""
+
+    def __init__(self, config: CompileConfig, dataset: Dataset | None) -> None:
+        card = config.model.card
+        data = dataset or Synthetic(card, _CALIBRATION_SAMPLES, config.workload.seed)
+        numbers = data.select(
+            min(100.0, 100.0 * _CALIBRATION_SAMPLES / len(data)), config.workload.seed
+        )
+        starts = range(0, len(numbers), _CALIBRATION_BATCH)
+        self._feeds = (data.feeds(numbers[i : i + _CALIBRATION_BATCH]) for i in starts)
+
+    def get_next(self) -> Feeds | None:
+        found = next(self._feeds, None)
+        return None if found is None else dict(found)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """Everything is read in one go."""
+
+
+LOWER: dict[str, Callable[[CompileConfig, Dataset | None], Path]] = {"fp16": _fp16, "int8": _int8}

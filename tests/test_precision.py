@@ -1,0 +1,98 @@
+"""Lower precisions on the CPU backend: what they cost on a trained model, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bytemlperf import zoo
+from bytemlperf.backend import Array, CompileConfig
+from bytemlperf.datasets import Dataset, Synthetic
+from bytemlperf.registry import find_backend
+from bytemlperf.report.schema import Report
+from bytemlperf.workload import Workload
+
+pytest.importorskip("sklearn")
+
+
+def compiled_logits(
+    task: str, precision: str, folder: Path, images: Array, dataset: Dataset | None = None
+) -> Array:
+    """The CPU backend's logits at this precision."""
+    workload = Workload.load(task)
+    backend = find_backend("CPU")
+    config = CompileConfig(zoo.open_model(task), workload, (1,), folder, {"precision": precision})
+    compiler = backend.compile_class()(config.options)
+    info = compiler.compile(config, dataset)
+    assert info.precision == precision
+    runtime = backend.runtime_class()(info, config.model, workload)
+    runtime.load(1)
+    logits = runtime.predict({"image": images})["logits"]
+    runtime.unload()
+    return logits
+
+
+@pytest.mark.parametrize(
+    ("task", "precision", "most"),
+    [
+        ("digits-torch-fp32", "bf16", 0.5),
+        ("digits-torch-fp32", "fp16", 0.1),
+        ("digits-onnx-fp32", "fp16", 0.1),
+        ("digits-onnx-fp32", "int8", 5.0),  # a sample beyond the calibrated range is clipped
+    ],
+)
+def test_a_lower_precision_costs_digits_but_no_answers(
+    task: str, precision: str, most: float, tmp_path: Path
+) -> None:
+    from bytemlperf.datasets.digits import Digits, split
+
+    pytest.importorskip("onnxruntime" if "onnx" in task else "torch")
+    images, labels = split()[1]
+    exact = compiled_logits(task, "fp32", tmp_path / "fp32", images)
+    lower = compiled_logits(task, precision, tmp_path / precision, images, Digits("image"))
+    assert lower.dtype in (np.float32, np.float16)
+    difference = np.abs(lower - exact).max()
+    assert 1e-4 < difference < most  # it was really computed lower, and is close
+    assert (lower.argmax(1) == labels).mean() >= (exact.argmax(1) == labels).mean() - 0.01
+
+
+def test_int8_is_calibrated_on_the_data_that_it_is_given(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    from bytemlperf.datasets.digits import Digits, split
+
+    images = split()[1][0][:64]
+    task = "digits-onnx-fp32"
+    card = zoo.load_card(task)
+    real = compiled_logits(task, "int8", tmp_path / "a", images, Digits("image"))
+    drawn = compiled_logits(task, "int8", tmp_path / "b", images, Synthetic(card, 256, 0))
+    none = compiled_logits(task, "int8", tmp_path / "c", images)
+    assert not np.array_equal(real, drawn)
+    assert np.array_equal(drawn, none)  # synthetic samples where no data set is open
+
+
+def test_the_report_says_what_the_precision_cost(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    command = [sys.executable, "-m", "bytemlperf", "--hardware_type", "CPU", "--quick", "--task"]
+    done = subprocess.run(
+        [*command, "digits-onnx-fp32", "--precision", "int8", "--batch_sizes", "8"],
+        capture_output=True, text=True, cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    file = tmp_path / "reports/CPU/digits-onnx-fp32/result-int8.json"
+    found = Report.load(file)
+    assert found.graph_compile is not None
+    assert found.graph_compile.compile_precision == "int8"
+    assert found.details.numeric is not None
+    assert found.details.numeric.tolerance == 5.0
+    assert 1e-3 < json.loads(file.read_text())["Accuracy"]["Max Diff"] < 5.0
+    refused = subprocess.run(
+        [*command, "digits-onnx-fp32", "--precision", "bf16"],
+        capture_output=True, text=True, cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert refused.returncode == 2
+    assert "precision=bf16: one of fp32, fp16, int8" in refused.stderr
