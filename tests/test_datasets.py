@@ -100,16 +100,14 @@ def planted(data: Squad, answers: dict[str, str]) -> dict[str, np.ndarray]:
     """Logits that point at the given answer of each question, wherever a window holds it."""
     start = np.zeros((len(data), 384), np.float32)
     end = np.zeros((len(data), 384), np.float32)
-    for row, window in enumerate(data._windows):
-        question = data._questions[window.question]
+    for row, number in enumerate(data.windows.question):
+        question = data._questions[number]
         first = question.context.index(answers[question.id])
         last = first + len(answers[question.id])
-        for token, offset in enumerate(window.offsets):
-            if offset is None:
-                continue
-            if offset[0] <= first < offset[1]:
+        for token, (begin, stop) in enumerate(data.windows.offsets[row]):
+            if begin <= first < stop:
                 start[row, token] = 9.0
-            if offset[0] < last <= offset[1]:
+            if begin < last <= stop:
                 end[row, token] = 9.0
     return {"start_logits": start, "end_logits": end}
 
@@ -134,31 +132,26 @@ def test_scores_are_over_questions_whatever_the_order_of_windows() -> None:
     shuffled = {name: value[order] for name, value in outputs.items()}
     assert data.score(order.tolist(), shuffled) == data.score(range(len(data)), outputs)
     half = data.select(50.0, seed=3)
-    whole = {data._windows[i].question for i in half}
+    whole = {int(data.windows.question[i]) for i in half}
     assert len(whole) == round(len(data._questions) / 2)
-    assert half == [i for i, w in enumerate(data._windows) if w.question in whole]
+    assert half == [i for i, q in enumerate(data.windows.question) if q in whole]
 
 
 def test_windows_cover_the_context_with_the_stride() -> None:
     tokenizer = pair_tokenizer(None, ROBERTA)
     context = "".join(chr(97 + i % 26) for i in range(1000))
     windows = make_windows(tokenizer, [("why?", context), ("short?", "abc")])
-    assert [w.question for w in windows] == [0] * (len(windows) - 1) + [1]
-    firsts = [next(o for o in w.offsets if o)[0] for w in windows[:-1]]
+    assert windows.question.tolist() == [0] * (len(windows) - 1) + [1]
+    spans = [[tuple(o) for o in offsets if o[1] >= 0] for offsets in windows.offsets]
     room = 384 - 4 - len("why?")
-    assert firsts == [i * (room - 128) for i in range(len(firsts))]
-    for window in windows:
-        assert len(window.ids) == len(window.mask) == 384
-        assert window.ids[sum(window.mask) :] == [1] * (384 - sum(window.mask))
-        assert window.ids[0] == 0
+    assert [s[0][0] for s in spans[:-1]] == [i * (room - 128) for i in range(len(spans) - 1)]
+    assert windows.ids.shape == windows.mask.shape == (len(windows), 384)
+    for ids, mask in zip(windows.ids, windows.mask, strict=True):
+        assert (ids[mask.sum() :] == 1).all()
+        assert ids[0] == 0
     # Every token of the context answers in exactly one window.
-    answering = [
-        offset
-        for w in windows[:-1]
-        for offset, best in zip(w.offsets, w.best_context, strict=True)
-        if best
-    ]
-    assert sorted(answering) == [(i, i + 1) for i in range(1000)]
+    answering = windows.offsets[:-1][windows.best_context[:-1]].tolist()
+    assert sorted(answering) == [[i, i + 1] for i in range(1000)]
 
 
 def test_the_best_context_is_the_one_with_the_richer_poorer_side() -> None:
@@ -172,8 +165,8 @@ def test_the_best_context_is_the_one_with_the_richer_poorer_side() -> None:
 
 def test_a_long_question_is_cut_to_64_tokens() -> None:
     tokenizer = pair_tokenizer(None, ROBERTA)
-    window = make_windows(tokenizer, [("q" * 500, "context")])[0]
-    assert sum(window.mask) == 4 + 64 + len("context")
+    windows = make_windows(tokenizer, [("q" * 500, "context")])
+    assert windows.mask.sum() == 4 + 64 + len("context")
 
 
 def test_missing_files_say_where_they_go(tmp_path: Path) -> None:
@@ -263,3 +256,130 @@ def test_top_1_is_over_the_given_samples() -> None:
 
 def _digits_model() -> Any:
     return SimpleNamespace(card=load_card("digits-onnx-fp32"), tokenizer=None)
+
+
+TEXT = (
+    "The tide turns twice a day near the old harbour; fishermen's boats wait for it. "
+    'In 1931 the harbour-master wrote: "no ship may enter at low water". Café owners agreed, '
+    "naïvely, that nothing could be done about the moon's pull on the Sea. "
+)
+
+
+def trained(kind: str, folder: Path) -> Path:
+    """A tokenizer of the kind, trained on the text here and stored as a checkpoint has it."""
+    tokenizers = pytest.importorskip("tokenizers")
+    models, trainers = tokenizers.models, tokenizers.trainers
+    if kind == "wordpiece":
+        specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        tokenizer = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
+        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=300, special_tokens=specials, show_progress=False
+        )
+        tokenizer.train_from_iterator([TEXT] * 3, trainer)
+        vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+        file = folder / "vocab.txt"
+        file.write_text("\n".join(token for token, _ in vocabulary), encoding="utf-8")
+        return file
+    specials = ["<s>", "<pad>", "</s>", "<unk>"]
+    tokenizer = tokenizers.Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=specials, show_progress=False,
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+    )  # fmt: skip
+    tokenizer.train_from_iterator([TEXT] * 3, trainer)
+    tokenizer.post_processor = tokenizers.processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    file = folder / "tokenizer.json"
+    tokenizer.save(str(file))
+    return file
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "byte-level"])
+def test_features_equal_those_of_the_library(kind: str, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    file = trained(kind, tmp_path)
+    bert = kind == "wordpiece"
+    content = "segments" if bert else "zeros"
+    own = ROBERTA.model_copy(
+        update={
+            "inputs": tuple(
+                t.model_copy(
+                    update={
+                        "content": content if t.content == "zeros" else t.content,
+                        "pad": 0 if bert else 1,
+                    }
+                )
+                for t in ROBERTA.inputs
+            )
+        }
+    )
+    if bert:
+        theirs = transformers.BertTokenizerFast(
+            tokenizer_file=None, vocab=str(file), do_lower_case=True
+        )
+    else:
+        theirs = transformers.PreTrainedTokenizerFast(
+            tokenizer_file=str(file), pad_token="<pad>", bos_token="<s>", eos_token="</s>"
+        )
+    contexts = [TEXT * repeats for repeats in (1, 3, 9, 40)]
+    pairs = [(f"What did the harbour-master write in {1931 + i}?", c)
+             for i, c in enumerate(contexts)]  # fmt: skip
+    windows = make_windows(pair_tokenizer(file, own), pairs)
+    expected = theirs(
+        *map(list, zip(*pairs, strict=True)), truncation="only_second", max_length=384,
+        stride=128, return_overflowing_tokens=True, return_offsets_mapping=True,
+        padding="max_length", return_token_type_ids=True,
+    )  # fmt: skip
+    assert len(windows) > 10
+    assert windows.question.tolist() == expected["overflow_to_sample_mapping"]
+    assert windows.ids.tolist() == expected["input_ids"]
+    assert windows.mask.tolist() == expected["attention_mask"]
+    assert windows.segments.tolist() == expected["token_type_ids"]
+    for row in range(len(windows)):
+        context = [s == 1 for s in expected.sequence_ids(row)]
+        offsets = windows.offsets[row]
+        assert (offsets[:, 1] >= 0).tolist() == context
+        assert offsets[context].tolist() == [
+            list(o) for o, c in zip(expected["offset_mapping"][row], context, strict=True) if c
+        ]
+
+
+def test_planted_answers_through_a_trained_vocabulary(tmp_path: Path, empty_cache: Path) -> None:
+    """A window's answer is the text of the context itself, case and accents kept."""
+    paragraph = {
+        "context": TEXT * 12,
+        "qas": [
+            {"id": str(i), "question": f"Which one, {i}?",
+             "answers": [{"answer_start": TEXT.index(a), "text": a}]}
+            for i, a in enumerate(["twice a day", "1931", "Café owners", "moon's pull"])
+        ],
+    }  # fmt: skip
+    file = tmp_path / FILE
+    file.parent.mkdir()
+    file.write_text(json.dumps({"data": [{"paragraphs": [paragraph]}]}), encoding="utf-8")
+    model: Any = SimpleNamespace(card=ROBERTA, tokenizer=trained("byte-level", tmp_path))
+    data = open_dataset(model, data_dir=tmp_path)
+    assert isinstance(data, Squad)
+    answers = {q.id: q.answers[0] for q in data._questions} | {"3": "the moon's"}
+    found = data.score(range(len(data)), planted(data, answers))
+    assert found["Exact Match"].value == 75.0
+    # "moon s" of "moon's pull": normalised "moons" of "moons pull".
+    assert found["F1 Score"].value == pytest.approx(100 * (3 + 2 * 0.5 / 1.5) / 4)
+    over_windows = found["F1 Score (over windows, as ByteMLPerf 1.0)"]
+    assert over_windows.value == pytest.approx(found["F1 Score"].value * 4 / len(data))
+    assert len(data) > 4
+    again = open_dataset(model, data_dir=tmp_path)
+    assert isinstance(again, Squad)
+    for name, array in data.feeds([0, 3]).items():
+        np.testing.assert_array_equal(again.feeds([0, 3])[name], array)
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"data": [{"paragr', b"\xff\xfe{}"])
+def test_a_broken_squad_file_is_one_clear_error(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / FILE
+    file.parent.mkdir()
+    file.write_bytes(content)
+    with pytest.raises(UsageError, match=r"dev-v1\.1\.json: not (JSON|UTF-8)"):
+        open_dataset(MODEL, data_dir=tmp_path)

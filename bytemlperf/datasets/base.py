@@ -9,7 +9,7 @@ from typing import Protocol
 
 from bytemlperf.backend import Array, Feeds
 
-_Z95 = 1.959963984540054
+Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,21 @@ class Metric:
     high: float
     n: int
 
+    def scaled(self, factor: float) -> Metric:
+        """The same in another unit."""
+        return Metric(factor * self.value, factor * self.low, factor * self.high, self.n)
+
 
 def proportion(hits: int, n: int, scale: float = 1.0) -> Metric:
     """A share of hits with Wilson's 95 % score interval (Wilson, JASA 1927)."""
     if n == 0:
         return Metric(math.nan, math.nan, math.nan, 0)
-    p, z2 = hits / n, _Z95 * _Z95 / n
+    p, z2 = hits / n, Z95 * Z95 / n
     middle = (p + z2 / 2) / (1 + z2)
-    half = _Z95 / (1 + z2) * math.sqrt(p * (1 - p) / n + z2 / (4 * n))
-    return Metric(scale * p, scale * max(0.0, middle - half), scale * min(1.0, middle + half), n)
+    half = Z95 / (1 + z2) * math.sqrt(p * (1 - p) / n + z2 / (4 * n))
+    # Rounding must not leave the score itself outside.
+    low, high = max(0.0, min(p, middle - half)), min(1.0, max(p, middle + half))
+    return Metric(scale * p, scale * low, scale * high, n)
 
 
 def mean_score(scores: Sequence[float], scale: float = 1.0) -> Metric:
@@ -45,7 +51,7 @@ def mean_score(scores: Sequence[float], scale: float = 1.0) -> Metric:
         return Metric(math.nan, math.nan, math.nan, 0)
     mean = math.fsum(scores) / n
     variance = math.fsum((s - mean) ** 2 for s in scores) / max(1, n - 1)
-    half = _Z95 * math.sqrt(variance / n)
+    half = Z95 * math.sqrt(variance / n)
     return Metric(scale * mean, scale * max(0.0, mean - half), scale * min(1.0, mean + half), n)
 
 

@@ -2,120 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bytemlperf.backend import Array
-from bytemlperf.errors import UsageError
-from bytemlperf.extras import require
+from bytemlperf.datasets.text import open_tokenizer, token_input
 from bytemlperf.zoo import Card
 
 QUESTION_TOKENS = 64
 STRIDE = 128
 
+# Pairs that are tokenised at once: enough for every core, few enough to show progress.
+_CHUNK = 512
+
+#: called with the share of the work that is done
+Report = Callable[[float], None]
+
 
 @dataclass(frozen=True)
-class Window:
-    """One window over a question's context.
+class Windows:
+    """Windows over the questions' contexts, all of one length; a row is a window.
 
     Attributes:
-        question: number of the question.
-        ids, mask, segments: token ids, 1 where a token is, 1 where it is the context's.
-        offsets: for each token of the context its characters (first, last + 1); None elsewhere.
-        best_context: whether this is the window in which that token has the most context on its
-            poorer side (of overlapping windows, only one may answer with a token).
+        question: int32 [n], number of its question, ascending.
+        ids: int32 [n, length], token ids.
+        mask: uint8 [n, length], 1 where a token is.
+        segments: uint8 [n, length], the tokenizer's own segment ids.
+        offsets: int32 [n, length, 2], for each token of the context its characters (first,
+            last + 1); -1 elsewhere.
+        best_context: bool [n, length], whether this is the window in which that token has the
+            most context on its poorer side (of overlapping windows, only one may answer with it).
     """
 
-    question: int
-    ids: list[int]
-    mask: list[int]
-    segments: list[int]
-    offsets: list[tuple[int, int] | None]
-    best_context: list[bool]
+    question: Array
+    ids: Array
+    mask: Array
+    segments: Array
+    offsets: Array
+    best_context: Array
+
+    def __len__(self) -> int:
+        return len(self.question)
+
+    def save(self, path: Path) -> None:
+        """Write all arrays; a reader sees the whole file or none."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
+        np.savez(temporary, **{f.name: getattr(self, f.name) for f in fields(self)})
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Windows:
+        """Read what :meth:`save` wrote."""
+        with np.load(path, allow_pickle=False) as stored:
+            return cls(**{f.name: stored[f.name] for f in fields(cls)})
 
 
 def pair_tokenizer(file: Path | None, card: Card) -> Any:
-    """Return a tokenizer for (question, context) pairs at the card's sequence length.
-
-    Args:
-        file: the checkpoint's ``tokenizer.json``. Without one a byte-level tokenizer is made:
-            one token a byte, ids within any RoBERTa vocabulary; fit for seeded weights only.
-    """
-    tokenizers = require("tokenizers", extra="data", purpose="the SQuAD data set")
-    tokenizer = tokenizers.Tokenizer.from_file(str(file)) if file else _byte_level(tokenizers)
-    length = next((t.shape[-1] for t in card.inputs if t.content == "token_ids"), None)
-    if length is None:
-        raise UsageError(f"{card.name}: has no input of content 'token_ids': not a model for SQuAD")
-    pad = next(t.pad for t in card.inputs if t.content == "token_ids")
+    """Return a tokenizer for (question, context) pairs at the card's sequence length."""
+    tokenizer = open_tokenizer(file)
+    tensor = token_input(card)
+    length, pad = tensor.shape[-1], tensor.pad
     tokenizer.enable_truncation(length, stride=STRIDE, strategy="only_second")
     tokenizer.enable_padding(length=length, pad_id=pad, pad_token=tokenizer.id_to_token(pad) or "")
     return tokenizer
 
 
-def _byte_level(tokenizers: Any) -> Any:
-    """Byte-level BPE without merges, with RoBERTa's special tokens and pair template."""
-    specials = ["<s>", "<pad>", "</s>", "<unk>"]
-    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: i for i, token in enumerate(specials + alphabet)}
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, [], unk_token="<unk>"))
-    tokenizer.add_special_tokens(specials)
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
-        single="<s> $A </s>",
-        pair="<s> $A </s> </s>:1 $B:1 </s>:1",
-        special_tokens=[("<s>", 0), ("</s>", 2)],
+def make_windows(
+    tokenizer: Any, pairs: Sequence[tuple[str, str]], report: Report | None = None
+) -> Windows:
+    """Tokenise pairs, on all cores; a context that does not fit gives several windows."""
+    questions = _shorten(tokenizer, [question for question, _ in pairs])
+    rows: list[tuple[Array, ...]] = []
+    for start in range(0, len(pairs), _CHUNK):
+        if report is not None:
+            report(start / len(pairs))
+        chunk = [(questions[i], pairs[i][1]) for i in range(start, min(start + _CHUNK, len(pairs)))]
+        for number, encoding in enumerate(tokenizer.encode_batch(chunk), start):
+            parts = [encoding, *encoding.overflowing]
+            spans = [_context(part) for part in parts]
+            best = best_context([stop - first for first, stop in spans])
+            for part, span, is_best in zip(parts, spans, best, strict=True):
+                rows.append(_row(number, part, span, is_best))
+    return Windows(*(np.stack(column) for column in zip(*rows, strict=True)))
+
+
+def _row(number: int, part: Any, span: tuple[int, int], is_best: Array) -> tuple[Array, ...]:
+    first, stop = span
+    length = len(part.ids)
+    offsets = np.full((length, 2), -1, np.int32)
+    offsets[first:stop] = part.offsets[first:stop]
+    best = np.zeros(length, bool)
+    best[first:stop] = is_best
+    return (
+        np.array(number, np.int32),
+        np.array(part.ids, np.int32),
+        np.array(part.attention_mask, np.uint8),
+        np.array(part.type_ids, np.uint8),
+        offsets,
+        best,
     )
-    return tokenizer
 
 
-def make_windows(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[Window]:
-    """Tokenise pairs; a context that does not fit gives several overlapping windows."""
-    truncation = tokenizer.truncation  # "only the second" refuses single texts
-    tokenizer.no_truncation()
-    shortened = [(_shorten(tokenizer, question), context) for question, context in pairs]
+def _shorten(tokenizer: Any, questions: Sequence[str]) -> list[str]:
+    """Cut questions to their first 64 tokens, at a token's end."""
+    stripped = [question.strip() for question in questions]
+    # A token is a byte at least, so most questions cannot be too long; 2 for a prefix that some
+    # tokenizers put in front.
+    long = [i for i, q in enumerate(stripped) if len(q.encode()) > QUESTION_TOKENS - 2]
+    truncation, padding = tokenizer.truncation, tokenizer.padding
+    tokenizer.no_truncation()  # "only the second" refuses single texts
+    tokenizer.no_padding()
+    encoded = tokenizer.encode_batch([stripped[i] for i in long], add_special_tokens=False)
     tokenizer.enable_truncation(**truncation)
-    windows: list[Window] = []
-    for number, encoding in enumerate(tokenizer.encode_batch(shortened)):
-        parts = [encoding, *encoding.overflowing]
-        spans = [_context_offsets(part) for part in parts]
-        best = best_context([sum(o is not None for o in span) for span in spans])
-        for part, span, is_best in zip(parts, spans, best, strict=True):
-            flags = iter(is_best)
-            windows.append(
-                Window(
-                    number,
-                    part.ids,
-                    part.attention_mask,
-                    [int(s == 1) for s in part.sequence_ids],
-                    span,
-                    [offset is not None and bool(next(flags)) for offset in span],
-                )
-            )
-    return windows
+    tokenizer.enable_padding(**padding)
+    for i, encoding in zip(long, encoded, strict=True):
+        if len(encoding) > QUESTION_TOKENS:
+            stripped[i] = stripped[i][: encoding.offsets[QUESTION_TOKENS - 1][1]]
+    return stripped
 
 
-def _shorten(tokenizer: Any, question: str) -> str:
-    """Cut a question to its first 64 tokens, at a token's end."""
-    encoding = tokenizer.encode(question.strip(), add_special_tokens=False)
-    used = [
-        offset
-        for offset, mask in zip(encoding.offsets, encoding.attention_mask, strict=True)
-        if mask
-    ]
-    if len(used) <= QUESTION_TOKENS:
-        return question.strip()
-    return question.strip()[: used[QUESTION_TOKENS - 1][1]]
-
-
-def _context_offsets(encoding: Any) -> list[tuple[int, int] | None]:
-    return [
-        tuple(offset) if sequence == 1 else None
-        for offset, sequence in zip(encoding.offsets, encoding.sequence_ids, strict=True)
-    ]
+def _context(encoding: Any) -> tuple[int, int]:
+    """Return the context's tokens (first, last + 1); they are contiguous."""
+    sequences = encoding.sequence_ids
+    if 1 not in sequences:
+        return 0, 0
+    first = sequences.index(1)
+    count = sequences.count(1)
+    return first, first + count
 
 
 def best_context(lengths: Sequence[int]) -> list[Array]:
@@ -127,6 +146,8 @@ def best_context(lengths: Sequence[int]) -> list[Array]:
     Args:
         lengths: context tokens of each window; each begins ``STRIDE`` tokens before the last ended.
     """
+    if len(lengths) == 1:
+        return [np.ones(lengths[0], bool)]
     step = lengths[0] - STRIDE
     starts = [i * step for i in range(len(lengths))]
     total = max(start + n for start, n in zip(starts, lengths, strict=True))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bytemlperf.backend import Array
-from bytemlperf.datasets.squad_features import Window
+from bytemlperf.datasets.squad_features import Windows
 
 N_BEST = 20
 LONGEST_ANSWER = 30
@@ -19,25 +19,27 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = frozenset(string.punctuation)
 
 
-def best_answer(context: str, scored: Sequence[tuple[Window, Array, Array]]) -> str:
+def best_answer(context: str, windows: Windows, scored: Sequence[tuple[int, Array, Array]]) -> str:
     """Return the text with the largest start + end logit over a question's windows.
+
+    ``scored`` has (row of ``windows``, start logits, end logits) of each.
 
     Of each window the 20 best starts and ends are paired; a span lies within the context, ends at
     or after its start, has at most 30 tokens, and starts where its window has the best context.
     """
     best, answer = -np.inf, ""
-    for window, start, end in scored:
+    for row, start, end in scored:
+        offsets = windows.offsets[row]
+        starts = np.argsort(-start, kind="stable")[:N_BEST]
         ends = np.argsort(-end, kind="stable")[:N_BEST]
-        for s in np.argsort(-start, kind="stable")[:N_BEST]:
-            first = window.offsets[s]
-            if first is None or not window.best_context[s]:
-                continue
-            for e in ends:
-                last = window.offsets[e]
-                if last is None or not 0 <= e - s < LONGEST_ANSWER:
-                    continue
-                if (score := float(start[s]) + float(end[e])) > best:
-                    best, answer = score, context[first[0] : last[1]]
+        starts = starts[windows.best_context[row][starts]]
+        ends = ends[offsets[ends, 1] >= 0]
+        span = ends - starts[:, None]
+        sums = start[starts].astype(np.float64)[:, None] + end[ends].astype(np.float64)
+        sums = np.where((span >= 0) & (span < LONGEST_ANSWER) & ~np.isnan(sums), sums, -np.inf)
+        if sums.size and (largest := sums.max()) > best:
+            s, e = np.unravel_index(sums.argmax(), sums.shape)
+            best, answer = largest, context[offsets[starts[s], 0] : offsets[ends[e], 1]]
     return answer
 
 

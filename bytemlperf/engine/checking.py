@@ -54,6 +54,7 @@ def choose_data(task: Task, step: Step) -> str:
             data_dir=request.data_dir,
             sample_data=request.sample_data,
             seed=workload.seed,
+            report=lambda share: step.update("preprocessing", share),
         )
     except UsageError as error:
         if request.data_dir is not None:
@@ -98,7 +99,7 @@ def compute_reference(task: Task, step: Step) -> str:
         return f"{len(samples)} samples, from the cache"
     step.update(f"loading {task.model.source_name}")
     source = task.model.load_source()
-    task.reference = _run(task, source, samples, 1, step)
+    task.reference = run_samples(task, source, samples, 1, step)
     _store(file, task.reference, samples)
     return f"{len(samples)} samples through {task.model.source_name}"
 
@@ -147,11 +148,11 @@ def compute_outputs(task: Task, step: Step) -> str:
             return "nothing to compute"
         wanted = _numeric_samples(task)
     batch = task.batch_sizes[0]
-    task.outputs = _run(task, task.runtime(), wanted, task.instances, step)
+    task.outputs = run_samples(task, task.runtime(), wanted, task.instances, step)
     return f"{len(wanted)} samples at batch {batch} on {task.instances} instance(s)"
 
 
-def _run(
+def run_samples(
     task: Task, backend: Predict | Any, samples: Sequence[int], instances: int, step: Step
 ) -> Outputs:
     """Run every sample once and return the outputs by sample.
