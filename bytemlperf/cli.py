@@ -17,7 +17,7 @@ from bytemlperf.errors import BytemlperfError
 
 @click.group(invoke_without_command=True, context_settings={"max_content_width": 100})
 @flag("task", metavar="NAME|PATH", help="Task to run: a name in workloads/, or a .json file.")
-@flag("hardware_type", metavar="NAME", help="Backend to run it on, e.g. CPU or SPU.")
+@flag("hardware_type", metavar="NAME,...", help="Backend to run it on: CPU; or several: CPU,SPU.")
 @flag("compile_only", is_flag=True, help="Stop when the model is compiled; writes a report.")
 @flag("show_task_list", is_flag=True, help="Print the tasks and end.")
 @flag("show_hardware_list", is_flag=True, help="Print the backends and end.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,21 @@ def cpu_name() -> str:
 def available_cores() -> int:
     """Processors that this process may run on."""
     return len(os.sched_getaffinity(0))
+
+
+def forget_peak_memory() -> None:
+    """Begin to look for the peak of this process's memory anew, where the kernel lets it."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_memory_mib() -> float | None:
+    """Most memory that this process held since :func:`forget_peak_memory`, in MiB."""
+    for line in _read("/proc/self/status").splitlines():
+        key, _, value = line.partition(":")
+        if key == "VmHWM":
+            return int(value.split()[0]) / 1024
+    return None
 
 
 def environment() -> dict[str, Any]:

@@ -24,6 +24,7 @@ ORDER = (
     "extras",
     "host",
     "jsonc",
+    "power",
     "backend",
     "stats",
     "hdr",

@@ -45,6 +45,6 @@ def require_gpu() -> None:
         else "onnxruntime is not installed"
     )
     raise BackendError(
-        f"GPU: there is no NVIDIA GPU that can be used here ({torch}; {ort}), and no device model "
+        f"there is no NVIDIA GPU that can be used here ({torch}; {ort}), and no device model "
         "stands in for one: run on a GPU host with a CUDA build of torch or with onnxruntime-gpu"
     )

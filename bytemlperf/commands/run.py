@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bytemlperf.commands.flags import request
-from bytemlperf.errors import ObjectiveMissed, RunInvalid, UsageError
+from bytemlperf.errors import BytemlperfError, ObjectiveMissed, RunInvalid, UsageError
 
 if TYPE_CHECKING:
     from bytemlperf.engine import Request, Task
@@ -30,11 +30,15 @@ def run(flags: Mapping[str, Any]) -> None:
         raise UsageError("--task is missing (--show_task_list shows the tasks)")
     if not flags["hardware_type"]:
         raise UsageError("--hardware_type is missing (--show_hardware_list shows the backends)")
-    asked = _request(flags)
+    names = dict.fromkeys(name.strip() for name in flags["hardware_type"].split(","))
+    asked = [_request({**flags, "hardware_type": name}) for name in names]
     if flags["dry_run"]:
-        _dry_run(asked)
-        return
-    _run(asked)
+        for one in asked:
+            _dry_run(one)
+    elif len(asked) == 1:
+        _judge(_run(asked[0]))
+    else:
+        _run_each(asked)
 
 
 def _show_lists(flags: Mapping[str, Any]) -> None:
@@ -118,7 +122,34 @@ def _version() -> str:
     return __version__
 
 
-def _run(asked: Request) -> None:
+def _run_each(asked: Sequence[Request]) -> None:
+    """Run the task on each hardware type, then compare; the first failure's exit code counts."""
+    from rich.console import Console
+
+    from bytemlperf.report.buyer import compare_hardware
+
+    tasks: list[Task] = []
+    failed: dict[str, BytemlperfError] = {}
+    for one in asked:
+        try:
+            tasks.append(_run(one))
+            _judge(tasks[-1])
+        except BytemlperfError as error:
+            failed[one.backend.name] = error
+            click.echo(f"error: {one.backend.name}: {error}", err=True)
+    done = {task.request.backend.name for task in tasks}
+    compare_hardware(
+        Console(highlight=False),
+        tasks[0].card.title if tasks else asked[0].workload.model,
+        [task.report for task in tasks],
+        [f"{name}: {error}" for name, error in failed.items() if name not in done],
+        asked[0].workload.slo_ms,
+    )
+    if failed:
+        raise click.exceptions.Exit(next(iter(failed.values())).exit_code)
+
+
+def _run(asked: Request) -> Task:
     from rich.console import Console
 
     from bytemlperf.engine import StepFailed, run_task
@@ -140,13 +171,15 @@ def _run(asked: Request) -> None:
         click.echo(f"interrupted: saved to {stop.task.report_file}", err=True)
         raise
     show(output, task.report, task.report_file)
-    _judge(task, task.report_file)
+    return task
 
 
-def _judge(task: Task, path: Path) -> None:
+def _judge(task: Task) -> None:
     """Turn the verdict on the whole task into an exit code."""
     if not task.report.valid:
-        raise RunInvalid(f"the figures of this run cannot be trusted, see its verdicts: {path}")
+        raise RunInvalid(
+            f"the figures of this run cannot be trusted, see its verdicts: {task.report_file}"
+        )
     slo = task.workload.slo_ms
     missed = [row for row in task.report.performance if slo is not None and row.p99_latency > slo]
     if missed:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bytemlperf import host
 from bytemlperf.backend import CompileBackend, CompileConfig
 from bytemlperf.engine.task import Task, describe_weights
 from bytemlperf.errors import UsageError
@@ -52,7 +54,8 @@ def compile_model(task: Task, step: Step) -> str:
     backend.segment(config)
     config = backend.pre_optimize(config)
     backend.tuning(config)
-    cold_s, cached_s = _compile_timed(task, backend, config, folder, step)
+    cold, cached_s = _compile_timed(task, backend, config, folder, step)
+    cold_s = cold.cold_s
     compiled = task.compiled
     task.report.graph_compile = GraphCompile(
         compile_duration=round(cold_s, 5),
@@ -70,6 +73,7 @@ def compile_model(task: Task, step: Step) -> str:
         segments=len(compiled.segments),
         operators=sum(s.operators for s in compiled.segments),
         fallback_operators=dict(compiled.fallback_operators),
+        peak_memory_mib=cold.peak_memory_mib,
         device_count=compiled.device_count,
         notes=dict(compiled.notes),
     )
@@ -113,27 +117,36 @@ def _cache_folder(task: Task, options: dict[str, object]) -> Path:
     return cache_root() / "compiled" / name / f"{task.model.path.parent.name}-{key}"
 
 
+@dataclass(frozen=True)
+class _Cold:
+    """The compilation with nothing cached; remembered beside what it made."""
+
+    cold_s: float
+    peak_memory_mib: float | None
+
+
 def _compile_timed(
     task: Task, backend: CompileBackend, config: CompileConfig, folder: Path, step: Step
-) -> tuple[float, float]:
-    """Return (cold, cached) seconds; the cold time of an earlier run is remembered."""
+) -> tuple[_Cold, float]:
+    """Return the cold compilation, maybe that of an earlier run, and the seconds of a cached one."""
     timing = folder / "timing.json"
-    cold_s = _remembered(timing)
-    if cold_s is None:
+    cold = _remembered(timing)
+    if cold is None:
         step.update("cold: nothing is cached")
+        host.forget_peak_memory()
         start = time.perf_counter()
         task.compiled = backend.compile(config, task.dataset)
-        cold_s = time.perf_counter() - start
+        cold = _Cold(time.perf_counter() - start, host.peak_memory_mib())
         timing.parent.mkdir(parents=True, exist_ok=True)
-        timing.write_text(json.dumps({"cold_s": cold_s}), encoding="utf-8")
+        timing.write_text(json.dumps(asdict(cold)), encoding="utf-8")
     step.update("again, from the compiler's cache")
     start = time.perf_counter()
     task.compiled = backend.compile(config, task.dataset)
-    return cold_s, time.perf_counter() - start
+    return cold, time.perf_counter() - start
 
 
-def _remembered(timing: Path) -> float | None:
+def _remembered(timing: Path) -> _Cold | None:
     try:
-        return float(json.loads(timing.read_text(encoding="utf-8"))["cold_s"])
-    except (OSError, ValueError, KeyError):
+        return _Cold(**json.loads(timing.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return None

@@ -7,6 +7,7 @@ from typing import Any
 
 from bytemlperf.datasets import Synthetic
 from bytemlperf.device import SimulatedDevice, Table
+from bytemlperf.engine.energy import PowerWatch, Watched
 from bytemlperf.engine.estimate import time_left
 from bytemlperf.engine.feeding import columns
 from bytemlperf.engine.proving import Replies
@@ -15,7 +16,7 @@ from bytemlperf.errors import BytemlperfError
 from bytemlperf.loadgen import LoadGenerator, Progress, RunInterrupted
 from bytemlperf.patterns import ClosedLoop, Constant, Offline, Pattern, Poisson
 from bytemlperf.report.runs import performance_row, run_detail
-from bytemlperf.report.schema import RunDetail
+from bytemlperf.report.schema import EnergyDetail, RunDetail
 from bytemlperf.report.units import seconds
 from bytemlperf.result import Result
 from bytemlperf.samples import Samples
@@ -32,6 +33,7 @@ _LONG_QUERY_S = 2.0
 def measure_performance(task: Task, step: Step) -> str:
     """``clients`` clients in closed loop, ``iterations`` queries each, at every batch size."""
     workload, details = task.workload, task.report.details
+    power = _power(task, step)
     for number, batch_size in enumerate(task.batch_sizes):
         with _generator(task, batch_size) as generator:
             replies = _first_inferences(task, generator, batch_size, step)
@@ -41,9 +43,15 @@ def measure_performance(task: Task, step: Step) -> str:
             name = f"batch {batch_size} ({number + 1}/{len(task.batch_sizes)})"
             step.update(f"{name}: {time_left(task, first, batch_size)}")
 
-            def keep(result: Result, size: int = batch_size, replies: Replies = replies) -> None:
+            def keep(
+                result: Result,
+                watched: Watched,
+                size: int = batch_size,
+                replies: Replies = replies,
+            ) -> None:
+                energy = watched.energy(result)
                 result = replies.judge(result)
-                detail = _detail(task, result, f"batch-{size}", workload.clients)
+                detail = _detail(task, result, f"batch-{size}", workload.clients, energy)
                 details.performance.append(detail)
                 if result.completed:
                     task.report.performance.append(performance_row(result))
@@ -53,6 +61,7 @@ def measure_performance(task: Task, step: Step) -> str:
                 generator,
                 pattern,
                 keep,
+                power,
                 queries=queries,
                 max_duration=workload.max_duration_s,
                 warmup=workload.warmup_s if first < _LONG_QUERY_S else 0.0,
@@ -68,19 +77,24 @@ def measure_performance(task: Task, step: Step) -> str:
 def measure_loads(task: Task, step: Step) -> str:
     """Open loop: queries are due by a plan, whatever the backend does."""
     details = task.report.details
+    power = _power(task, step)
     for number, load in enumerate(task.workload.loads):
         with _generator(task, load.batch_size) as generator:
             replies = _first_inferences(task, generator, load.batch_size, step)
 
-            def keep(result: Result, n: int = number, replies: Replies = replies) -> None:
+            def keep(
+                result: Result, watched: Watched, n: int = number, replies: Replies = replies
+            ) -> None:
+                energy = watched.energy(result)
                 result = replies.judge(result)
-                details.loads.append(_detail(task, result, f"load-{n + 1}", 1))
+                details.loads.append(_detail(task, result, f"load-{n + 1}", 1, energy))
                 task.save()
 
             _measure(
                 generator,
                 _pattern(load),
                 keep,
+                power,
                 queries=load.queries,
                 duration=load.duration_s,
                 warmup=task.workload.warmup_s,
@@ -104,7 +118,8 @@ def _generator(task: Task, batch_size: int) -> LoadGenerator:
             raise BytemlperfError("a simulated backend's Runtime must derive from SimulatedRuntime")
         runtime = task.runtime_class(task.compiled, task.model, task.workload)
         table = Table({batch_size: runtime.simulated_service(batch_size)})
-        return LoadGenerator(SimulatedDevice(table), batch_size=batch_size)
+        # In virtual time: what is shown is the model's, without this host's noise.
+        return LoadGenerator(SimulatedDevice(table), batch_size=batch_size, clock="virtual")
     return LoadGenerator(
         task.runtime(),
         _inputs(task, batch_size),
@@ -140,21 +155,35 @@ def _must_answer(result: Result) -> None:
         raise BytemlperfError(f"batch {result.batch_size}: every query failed: {reason}")
 
 
+def _power(task: Task, step: Step) -> PowerWatch:
+    step.update("idle power")
+    power = PowerWatch.of(task)
+    task.report.details.power = power.said
+    return power
+
+
 def _measure(
-    generator: LoadGenerator, pattern: Pattern, keep: Callable[[Result], None], **arguments: Any
+    generator: LoadGenerator,
+    pattern: Pattern,
+    keep: Callable[[Result, Watched], None],
+    power: PowerWatch,
+    **arguments: Any,
 ) -> None:
     """Run one load and keep its result, also the partial one of Ctrl-C."""
-    try:
-        result = generator.run(pattern, **arguments)
-    except RunInterrupted as stop:
-        if stop.result is not None and stop.result.completed:
-            keep(stop.result)
-        raise
-    keep(result)
+    with power.run(arguments["warmup"]) as watched:
+        try:
+            result = generator.run(pattern, **arguments)
+        except RunInterrupted as stop:
+            if stop.result is not None and stop.result.completed:
+                keep(stop.result, watched)
+            raise
+        keep(result, watched)
     _must_answer(result)
 
 
-def _detail(task: Task, result: Result, name: str, clients: int) -> RunDetail:
+def _detail(
+    task: Task, result: Result, name: str, clients: int, energy: EnergyDetail | None
+) -> RunDetail:
     file = task.report_file.parent / "runs" / f"{name}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     result.save(file)
@@ -164,6 +193,7 @@ def _detail(task: Task, result: Result, name: str, clients: int) -> RunDetail:
         threads_per_instance=task.threads_per_instance,
         max_duration_s=task.workload.max_duration_s,
         result_file=f"runs/{name}.json",
+        energy=energy,
     )
 
 

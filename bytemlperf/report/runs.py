@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from bytemlperf.distribution import Distribution
-from bytemlperf.report.schema import IntervalDetail, Performance, RunDetail, VerdictDetail
+from bytemlperf.report.schema import (
+    EnergyDetail,
+    IntervalDetail,
+    Performance,
+    RunDetail,
+    VerdictDetail,
+)
 from bytemlperf.result import INTERVALS, Result
 
 
@@ -16,6 +22,7 @@ def run_detail(
     threads_per_instance: int | None,
     max_duration_s: float | None,
     result_file: str | None,
+    energy: EnergyDetail | None,
 ) -> RunDetail:
     """Return everything that the report keeps of one run."""
     return RunDetail(
@@ -43,6 +50,7 @@ def run_detail(
         seed=result.seed,
         plan_hash=result.plan_hash,
         result_file=result_file,
+        energy=energy,
     )
 
 

@@ -77,6 +77,17 @@ class VerdictDetail(_Block):
     )
 
 
+class EnergyDetail(_Block):
+    """Energy over a run's window, from the host's counters."""
+
+    sources: list[str]
+    joules: float
+    idle_watts: float = Field(description="measured before the first load")
+    net_joules: float = Field(description="idle power subtracted")
+    net_joules_per_sample: float
+    average_watts: float
+
+
 class RunDetail(_Block):
     """One measured load."""
 
@@ -102,6 +113,7 @@ class RunDetail(_Block):
     seed: int
     plan_hash: str | None
     result_file: str | None = Field(description="the whole result, beside this report")
+    energy: EnergyDetail | None = Field(default=None, description="null where nothing counts it")
 
 
 class CompileDetail(_Block):
@@ -112,6 +124,9 @@ class CompileDetail(_Block):
     segments: int
     operators: int
     fallback_operators: dict[str, int]
+    peak_memory_mib: float | None = Field(
+        default=None, description="of this process in the cold compilation, null if unknown"
+    )
     device_count: int
     notes: dict[str, Any]
 
@@ -203,6 +218,7 @@ class Details(_Block):
     honesty: list[VerdictDetail] = Field(default_factory=list)
     performance: list[RunDetail] = Field(default_factory=list)
     loads: list[RunDetail] = Field(default_factory=list)
+    power: str | None = Field(default=None, description="what counts energy, or why nothing does")
     environment: dict[str, Any] = Field(default_factory=dict)
     conformance: Conformance | None = Field(
         default=None, description="null where these files of the backend were not checked"

@@ -36,6 +36,7 @@ def show(console: Console, report: Report, path: Path) -> None:
         console.print(_performance(details.performance))
     if details.loads:
         console.print(_loads(details.loads))
+    _energy(console, report)
     _verdicts(console, report)
     if details.status == "interrupted":
         console.print("[bold yellow]interrupted[/]: what was measured until then is in the report")
@@ -53,11 +54,12 @@ def _facts(console: Console, report: Report) -> None:
         console.print(f"weights  {parameters}{escape(report.weights)}", soft_wrap=True)
     if report.graph_compile and details.compile:
         compiled = report.graph_compile
-        first = details.compile.first_inference_s
+        first, peak = details.compile.first_inference_s, details.compile.peak_memory_mib
         console.print(
             f"compile  {seconds(compiled.compile_duration)}, {compiled.compile_precision}, "
             f"{compiled.subgraph_coverage:.1f} % of {details.compile.operators} operators"
-            + (f", first inference {seconds(max(first.values()))}" if first else ""),
+            + (f", first inference {seconds(max(first.values()))}" if first else "")
+            + (f", peak {peak:,.0f} MiB" if peak is not None else ""),
             soft_wrap=True,
         )
         if stand_in := details.compile.notes.get("stand_in"):
@@ -138,6 +140,19 @@ def _loads(runs: list[RunDetail]) -> Table:
     for run in runs:
         table.add_row(run.load.removeprefix("open loop, "), *_figures(run))
     return table
+
+
+def _energy(console: Console, report: Report) -> None:
+    details = report.details
+    if details.power is None:
+        return
+    said = [
+        f"{run.energy.net_joules_per_sample:.3g} J at batch {run.batch_size}"
+        for run in details.performance
+        if run.energy is not None
+    ]
+    text = f"{', '.join(said)} a sample, idle power subtracted ({details.power})" if said else ""
+    console.print(f"energy   {escape(text or details.power)}", soft_wrap=True)
 
 
 def _table(title: str) -> Table:

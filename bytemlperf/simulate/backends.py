@@ -91,6 +91,9 @@ class SimulatedCompile(CompileBackend):
             "peak": device.peak_note,
             "tdp_w": device.tdp_w,
         }
+        published = [p for p in device.published if p.card == model.card.name]
+        if published and published[0].compile_s is not None:
+            notes["published_compile_s"] = published[0].compile_s
         if device.assumed is not None:
             notes["launch_overhead_s"] = f"at least {device.assumed.launch_overhead_s:g}, assumed"
             notes["launch_overhead_why"] = device.assumed.why
