@@ -180,13 +180,13 @@ class RunData:
     def planned(self) -> int:
         ...
     @property
-    def queries_in_window(self) -> int:
+    def queries_in_window(self) -> float:
         ...
     @property
     def repeated(self) -> int:
         ...
     @property
-    def samples_in_window(self) -> int:
+    def samples_in_window(self) -> float:
         ...
     @property
     def spinning(self) -> bool:

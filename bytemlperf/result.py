@@ -71,7 +71,8 @@ class TimelineBin:
 @dataclass(frozen=True)
 class Result:
     """One run. Times in seconds, rates per second; ``planned = completed + errors + timeouts +
-    unsent``. Throughput is what was completed inside the window divided by its length.
+    unsent``. Throughput is what was completed inside the window divided by its length; in closed
+    loop a query that the end of the window cuts counts by its share inside.
     """
 
     latency: Distribution

@@ -48,7 +48,9 @@ class Accuracy(BaseModel):
 
 class Performance(_Block):
     bs: int = Field(alias="BS")
-    qps: float = Field(alias="QPS", description="samples/s completed inside the window")
+    qps: float = Field(
+        alias="QPS", description="samples completed inside the window / its length, s"
+    )
     avg_latency: float = Field(alias="AVG Latency", description="ms")
     p99_latency: float = Field(alias="P99 Latency", description="ms, nearest rank")
 

@@ -51,11 +51,12 @@ Run::Run(RunSpec spec, Clock clock, std::uint32_t instances)
     run_.spin = (direct_ ? 0 : clients_) + used * threads <= available_cores().size() &&
                 !run_.spec.pinning.overlaps();
     for (std::uint32_t i = 0; i < used; ++i) {
-        data_.recorders.push_back(std::make_unique<Recorder>(i, run_.spec.stamp_bytes / used));
+        data_.recorders.push_back(
+            std::make_unique<Recorder>(i, run_.spec.stamp_bytes / used, run_.closed_loop));
         workers_.push_back(std::make_unique<Worker>(run_, *data_.recorders.back()));
     }
     if (run_.spec.timeout > 0) {
-        data_.recorders.push_back(std::make_unique<Recorder>(used, 0));
+        data_.recorders.push_back(std::make_unique<Recorder>(used, 0, run_.closed_loop));
         watchdog_ = data_.recorders.back().get();
     }
     worker_left_.resize(used);

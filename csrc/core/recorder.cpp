@@ -47,8 +47,8 @@ void Timeline::merge(const Timeline& other) {
     for (std::size_t i = 0; i < kBins; ++i) add(bins_[i >> finer], other.bins_[i]);
 }
 
-Recorder::Recorder(std::uint32_t instance, std::size_t stamp_bytes)
-    : instance_(instance), stamps_(stamp_bytes) {}
+Recorder::Recorder(std::uint32_t instance, std::size_t stamp_bytes, bool closed_loop)
+    : instance_(instance), closed_loop_(closed_loop), stamps_(stamp_bytes) {}
 
 void Recorder::fail(const std::string& kind, const std::string& message, Nanos at,
                     Nanos window_start) {

@@ -90,9 +90,11 @@ struct ErrorClass {
 class Recorder {
   public:
     // `stamp_bytes`: memory for raw stamps; recording goes on without them when it is full.
-    Recorder(std::uint32_t instance, std::size_t stamp_bytes);
+    Recorder(std::uint32_t instance, std::size_t stamp_bytes, bool closed_loop);
 
-    // Completions after `window_end` count in the latency, not in the throughput.
+    // Completions after `window_end` count in the latency, not in the throughput. In closed loop,
+    // where clients were busy until the end, the part inside the window does: a client whose
+    // queries take as long as the window would have no throughput else.
     void complete(std::uint64_t query, std::uint32_t client, const Stamps& s, std::uint32_t samples,
                   Nanos window_start, Nanos window_end) noexcept {
         const Nanos latency = s.completed - s.intended;
@@ -105,6 +107,11 @@ class Recorder {
         if (s.completed <= window_end) {
             ++queries_in_window_;
             samples_in_window_ += samples;
+        } else if (closed_loop_ && s.submitted < window_end) {
+            const double inside = static_cast<double>(window_end - s.submitted) /
+                                  static_cast<double>(s.completed - s.submitted);
+            queries_cut_ += inside;
+            samples_cut_ += inside * samples;
         }
         if (s.completed > last_completed_) last_completed_ = s.completed;
         if (!stamps_.push({query, client, instance_, s})) stamps_complete_ = false;
@@ -135,8 +142,12 @@ class Recorder {
     [[nodiscard]] bool stamps_complete() const noexcept { return stamps_complete_; }
     [[nodiscard]] const Timeline& timeline() const noexcept { return timeline_; }
     [[nodiscard]] std::uint64_t batches() const noexcept { return batches_; }
-    [[nodiscard]] std::uint64_t queries_in_window() const noexcept { return queries_in_window_; }
-    [[nodiscard]] std::uint64_t samples_in_window() const noexcept { return samples_in_window_; }
+    [[nodiscard]] double queries_in_window() const noexcept {
+        return static_cast<double>(queries_in_window_) + queries_cut_;
+    }
+    [[nodiscard]] double samples_in_window() const noexcept {
+        return static_cast<double>(samples_in_window_) + samples_cut_;
+    }
     [[nodiscard]] Nanos last_completed() const noexcept { return last_completed_; }
     [[nodiscard]] const std::map<std::string, ErrorClass>& error_classes() const noexcept {
         return error_classes_;
@@ -146,10 +157,13 @@ class Recorder {
     Histogram& of(Interval i) noexcept { return histograms_[static_cast<std::size_t>(i)]; }
 
     std::uint32_t instance_;
+    bool closed_loop_;
     std::array<Histogram, kIntervals> histograms_;
     Timeline timeline_;
     std::uint64_t queries_in_window_ = 0;
     std::uint64_t samples_in_window_ = 0;
+    double queries_cut_ = 0.0;  // by the end of the window: the shares inside
+    double samples_cut_ = 0.0;
     Nanos last_completed_ = 0;
     StampBuffer stamps_;
     bool stamps_complete_ = true;

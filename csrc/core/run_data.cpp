@@ -7,8 +7,8 @@ namespace bytemlperf {
 namespace {
 
 template <typename Get>
-std::uint64_t total(const RunData& data, Get get) {
-    std::uint64_t sum = 0;
+auto total(const RunData& data, Get get) {
+    decltype(get(*data.recorders.front())) sum = 0;
     for (const auto& recorder : data.recorders) sum += get(*recorder);
     return sum;
 }
@@ -60,10 +60,10 @@ std::uint64_t RunData::timeouts() const {
 std::uint64_t RunData::batches() const {
     return total(*this, [](const Recorder& r) { return r.batches(); });
 }
-std::uint64_t RunData::queries_in_window() const {
+double RunData::queries_in_window() const {
     return total(*this, [](const Recorder& r) { return r.queries_in_window(); });
 }
-std::uint64_t RunData::samples_in_window() const {
+double RunData::samples_in_window() const {
     return total(*this, [](const Recorder& r) { return r.samples_in_window(); });
 }
 

@@ -121,8 +121,8 @@ struct RunData {
     [[nodiscard]] std::uint64_t errors() const;
     [[nodiscard]] std::uint64_t timeouts() const;
     [[nodiscard]] std::uint64_t batches() const;
-    [[nodiscard]] std::uint64_t queries_in_window() const;
-    [[nodiscard]] std::uint64_t samples_in_window() const;
+    [[nodiscard]] double queries_in_window() const;
+    [[nodiscard]] double samples_in_window() const;
     [[nodiscard]] Nanos last_completed() const;
     [[nodiscard]] bool stamps_complete() const;
 };

@@ -274,7 +274,8 @@ void run_to_end(VirtualDevice<Source>& device, bool (*keep_going)()) {
 RunData run_virtual(const RunSpec& spec, const DeviceModel& device, std::uint32_t batch,
                     bool (*keep_going)()) {
     RunData data;
-    data.recorders.push_back(std::make_unique<Recorder>(0, spec.stamp_bytes));
+    const bool closed_loop = std::holds_alternative<ClosedLoop>(spec.pattern);
+    data.recorders.push_back(std::make_unique<Recorder>(0, spec.stamp_bytes, closed_loop));
     data.window_end = spec.limit.duration.value_or(kNever);
     if (const auto* pattern = std::get_if<OpenLoop>(&spec.pattern)) {
         const PlanSummary plan = summarize_plan(*pattern->process, spec.seed, spec.limit);

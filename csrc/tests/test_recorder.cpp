@@ -14,7 +14,7 @@ Nanos sum_of(const Recorder& recorder, Interval interval) {
 }
 
 void intervals_sum_to_the_latency() {
-    Recorder recorder(0, 1 << 20);
+    Recorder recorder(0, 1 << 20, false);
     for (Nanos i = 0; i < 1000; ++i) {
         recorder.complete(static_cast<std::uint64_t>(i), 0,
                           {i, i + 3, i + 10, i + 11, i + 100 + i % 7}, 4, 0, 600);
@@ -31,8 +31,19 @@ void intervals_sum_to_the_latency() {
     CHECK(recorder.samples_in_window() == 4 * recorder.queries_in_window());
 }
 
+// A busy client counts up to the end of the window, also in the middle of a query.
+void in_closed_loop_the_end_of_the_window_cuts_a_query() {
+    Recorder recorder(0, 0, true);
+    recorder.complete(0, 0, {0, 0, 0, 0, 80}, 4, 0, 100);
+    recorder.complete(1, 0, {80, 80, 80, 80, 160}, 4, 0, 100);
+    recorder.complete(2, 0, {160, 160, 160, 160, 240}, 4, 0, 100);
+    CHECK(recorder.completed() == 3);
+    CHECK(recorder.queries_in_window() == 1.25);
+    CHECK(recorder.samples_in_window() == 5.0);
+}
+
 void stamps_stop_at_their_budget() {
-    Recorder recorder(5, 10 * sizeof(StampRecord));
+    Recorder recorder(5, 10 * sizeof(StampRecord), false);
     for (std::uint64_t i = 0; i < 10; ++i) recorder.complete(i, 2, {1, 2, 3, 4, 5}, 1, 0, kNever);
     CHECK(recorder.stamps().count() == 10 && recorder.stamps_complete());
     recorder.complete(10, 2, {1, 2, 3, 4, 5}, 1, 0, kNever);
@@ -69,7 +80,7 @@ void a_timeline_keeps_every_query_as_it_widens() {
 }
 
 void errors_are_counted_by_class_with_the_first_message() {
-    Recorder recorder(0, 0);
+    Recorder recorder(0, 0, false);
     recorder.fail("ValueError", "first", 10, 0);
     recorder.fail("ValueError", "second", 20, 0);
     recorder.fail("OSError", "other", 30, 0);
@@ -99,6 +110,7 @@ void a_gather_wraps_around_the_pool() {
 
 int main() {
     intervals_sum_to_the_latency();
+    in_closed_loop_the_end_of_the_window_cuts_a_query();
     stamps_stop_at_their_budget();
     a_timeline_keeps_every_query_as_it_widens();
     errors_are_counted_by_class_with_the_first_message();
