@@ -32,13 +32,26 @@ from bytemlperf.device import (
 from bytemlperf.distribution import Distribution
 from bytemlperf.errors import BackendError, BytemlperfError, UsageError
 from bytemlperf.loadgen import LoadGenerator, RunInterrupted, measure
-from bytemlperf.patterns import ClosedLoop, Constant, Offline, Poisson
+from bytemlperf.patterns import (
+    Arrivals,
+    ClosedLoop,
+    Constant,
+    Gamma,
+    Offline,
+    OnOff,
+    Poisson,
+    Ramp,
+    Replay,
+    Sine,
+    Steps,
+)
 from bytemlperf.pinning import Pin
 from bytemlperf.progress import Progress
 from bytemlperf.result import ErrorClass, Result, Verdict, load_result
 from bytemlperf.samples import Shared
 
 __all__ = [
+    "Arrivals",
     "BackendError",
     "BytemlperfError",
     "Change",
@@ -50,18 +63,24 @@ __all__ = [
     "Dynamic",
     "ErrorClass",
     "Exponential",
+    "Gamma",
     "LoadGenerator",
     "Lognormal",
     "NativeBackend",
     "NullBackend",
     "Offline",
+    "OnOff",
     "Pin",
     "Poisson",
     "Progress",
+    "Ramp",
+    "Replay",
     "Result",
     "RunInterrupted",
     "Shared",
     "SimulatedDevice",
+    "Sine",
+    "Steps",
     "Table",
     "UsageError",
     "Verdict",

@@ -283,7 +283,7 @@ class BackendSpec:
     def staged(hooks: PythonHooks, pool: SamplePool, make_slots: typing.Any, capacity: typing.SupportsInt | typing.SupportsIndex) -> BackendSpec:
         ...
 class ClosedLoop:
-    def __init__(self, clients: typing.SupportsInt | typing.SupportsIndex, think_time: typing.SupportsInt | typing.SupportsIndex) -> None:
+    def __init__(self, clients: typing.SupportsInt | typing.SupportsIndex, think_time: ServiceTime | None) -> None:
         ...
 class OpenLoop:
     def __init__(self, process: ArrivalProcess, clients: typing.SupportsInt | typing.SupportsIndex, window_is_drain: bool) -> None:

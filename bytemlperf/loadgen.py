@@ -21,7 +21,7 @@ from bytemlperf.batching import Dynamic
 from bytemlperf.device import NativeBackend, NullBackend, SimulatedDevice
 from bytemlperf.errors import BackendError, UsageError
 from bytemlperf.instances import in_flight, instance_maker
-from bytemlperf.patterns import ClosedLoop, Pattern
+from bytemlperf.patterns import ClosedLoop, Pattern, horizon_of
 from bytemlperf.pinning import Pin
 from bytemlperf.progress import Progress, ProgressCallback, Watch
 from bytemlperf.result import ErrorClass, Result, Verdict, distributions, timeline
@@ -33,7 +33,6 @@ from bytemlperf.windows import Windows
 __all__ = ["LoadGenerator", "Progress", "RunInterrupted", "measure"]
 
 _POLL_NS = 50_000_000
-_DEFAULT_BOUND_S = 60.0
 _MEASURE_BOUND_S = 10.0
 
 ClockName = Literal["auto", "tsc", "monotonic", "virtual"]
@@ -126,9 +125,11 @@ class LoadGenerator:
             pattern: when clients submit.
             queries: planned queries over all clients; with ``max_duration`` the bound that is
                 reached first ends the window (each closed-loop client does one at least).
-            duration: length of the window in seconds, instead of ``queries``.
-            warmup: seconds of the same load before the window, never counted.
-            seed: of the arrival plan and of simulated service times.
+            duration: length of the window in seconds, instead of ``queries``. A pattern with a
+                length of its own (Replay, Steps) takes neither.
+            warmup: seconds of the same load before the window, never counted: the first seconds
+                of the pattern, drawn anew.
+            seed: of the arrival plan, of think times and of simulated service times.
             timeout: seconds from a query's intended time after which it counts as a timeout; its
                 client goes on, a later reply counts as late. A call that never returns is left
                 behind when everything else has ended; where it holds the GIL, so that Python
@@ -147,7 +148,14 @@ class LoadGenerator:
             BackendError: where the backend cannot be built or loaded.
             RunInterrupted: on Ctrl-C, with what was measured.
         """
-        bound = _window(queries, duration, p99_within, max_duration)
+        horizon = horizon_of(
+            pattern,
+            queries=queries,
+            duration=duration,
+            p99_within=p99_within,
+            max_duration=max_duration,
+            seed=seed,
+        )
         if warmup < 0:
             raise UsageError(f"warmup must not be negative, not {warmup!r}")
         if not 0.0 <= keep_outputs <= 1.0:
@@ -155,9 +163,9 @@ class LoadGenerator:
         if timeout is not None and not 0 < timeout < 1e6:
             raise UsageError(f"timeout is a positive number of seconds, not {timeout!r}")
         spec = _core.RunSpec(
-            pattern=pattern.to_core(),
+            pattern=pattern.to_core(horizon),
             queries=queries,
-            duration=None if bound is None else round(bound * 1e9),
+            duration=horizon.bound,
             warmup=round(warmup * 1e9),
             seed=seed,
             stamp_bytes=stamps,
@@ -174,7 +182,7 @@ class LoadGenerator:
             data = _core.run_virtual(spec, self.backend.to_core(), self.batch_size)
         else:
             run = self._start(spec, seed)
-            watch = Watch(progress, queries, bound)
+            watch = Watch(progress, queries, horizon.bound)
             interrupted = self._follow(run, watch, rule)
             try:
                 data = run.finish()
@@ -364,29 +372,6 @@ def measure(function: Callable[..., Any], *args: Any) -> Result:
 
 def _call_with(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     return function(*args)
-
-
-def _window(
-    queries: int | None,
-    duration: float | None,
-    p99_within: float | None,
-    max_duration: float | None,
-) -> float | None:
-    """Return the window's bound in seconds, or None where a count alone ends it."""
-    if p99_within is not None:
-        if queries is not None or duration is not None:
-            raise UsageError("p99_within decides when to stop: give neither queries nor duration")
-        if not 0 < p99_within < 1:
-            raise UsageError(f"p99_within is a share between 0 and 1, not {p99_within!r}")
-        return max_duration or _DEFAULT_BOUND_S
-    if (queries is None) == (duration is None):
-        raise UsageError("give exactly one of queries and duration")
-    if queries is not None and queries < 1:
-        raise UsageError(f"queries must be 1 or more, not {queries!r}")
-    seconds = [s for s in (duration, max_duration) if s is not None]
-    if any(not 0 < s < 1e9 for s in seconds):
-        raise UsageError(f"a duration is a positive number of seconds, not {min(seconds)!r}")
-    return min(seconds, default=None)
 
 
 def _clock(name: ClockName) -> _core.Clock:

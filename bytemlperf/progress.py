@@ -41,11 +41,11 @@ class Watch:
     """Turns a run's live figures into calls of the user's progress function."""
 
     def __init__(
-        self, callback: ProgressCallback | None, queries: int | None, bound: float | None
+        self, callback: ProgressCallback | None, queries: int | None, bound_ns: int | None
     ) -> None:
         self._callback = callback
         self._queries = queries
-        self._bound = bound
+        self._bound_ns = bound_ns
         self._next = 0.0
 
     def look(self, run: _core.Run) -> None:
@@ -62,8 +62,8 @@ class Watch:
         shares = []
         if self._queries:
             shares.append(done / self._queries)
-        if self._bound:
-            shares.append(elapsed / self._bound)
+        if self._bound_ns:
+            shares.append(live.elapsed / self._bound_ns)
         self._callback(
             Progress(
                 phase=live.phase.name,

@@ -1,6 +1,6 @@
 #include "core/arrivals.h"
 
-#include <cmath>
+#include <algorithm>
 #include <stdexcept>
 #include <utility>
 
@@ -24,7 +24,8 @@ class ConstantStream final : public ArrivalStream {
 
     void fill(std::span<Nanos> offsets) override {
         for (Nanos& offset : offsets) {
-            offset = static_cast<Nanos>(static_cast<double>(n_++) * period_ns_ + 0.5);
+            const double at = static_cast<double>(n_++) * period_ns_ + 0.5;
+            offset = static_cast<Nanos>(std::min(at, static_cast<double>(kLatest)));
         }
     }
 

@@ -1,5 +1,6 @@
 #include "core/bursty.h"
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 #include <utility>
@@ -16,16 +17,11 @@ constexpr std::uint64_t kGaps = 0;
 constexpr std::uint64_t kStays = 2;
 
 double checked_seconds(double seconds) {
-    if (!(seconds > 0.0) || !(seconds * 1e9 < kLongestGapNs)) {
-        throw std::invalid_argument("a time in a load pattern must lie between 0 and 7e4 seconds");
+    if (!(seconds >= 1e-6) || !(seconds * 1e9 < kLongestGapNs)) {
+        throw std::invalid_argument(
+            "a length in a load pattern must lie between 1e-6 and 7e4 seconds");
     }
     return seconds;
-}
-
-// Adds a gap of any length.
-void advance(FixedTime& time, double gap_ns) noexcept {
-    for (; gap_ns > kLongestGapNs / 2; gap_ns -= kLongestGapNs / 2) time.add(kLongestGapNs / 2);
-    time.add(gap_ns);
 }
 
 // Marsaglia and Tsang, A Simple Method for Generating Gamma Variables, ACM TOMS 26 (2000); a shape
@@ -41,7 +37,7 @@ class GammaStream final : public ArrivalStream {
 
     void fill(std::span<Nanos> offsets) override {
         for (Nanos& offset : offsets) {
-            advance(time_, draw() * scale_ns_);
+            time_.add(draw() * scale_ns_);
             offset = time_.nanos();
         }
     }
@@ -87,13 +83,13 @@ class OnOffStream final : public ArrivalStream {
         for (Nanos& offset : offsets) {
             double gap_ns = draw();
             while (gap_ns > left_ns_) {
-                advance(time_, left_ns_);
+                time_.add(left_ns_);
                 on_ = !on_;
                 left_ns_ = stays_.exponential() * stays_ns_[on_ ? 1 : 0];
                 gap_ns = draw();
             }
             left_ns_ -= gap_ns;
-            advance(time_, gap_ns);
+            time_.add(gap_ns);
             offset = time_.nanos();
         }
     }
@@ -135,8 +131,9 @@ class SegmentedStream final : public ArrivalStream {
             const double left = s.seconds - at;
             const double until_end = left * (rate + s.stop_rate) / 2.0;
             if (due < until_end) {
-                const double gap = 2.0 * due / (rate + std::sqrt(rate * rate + 2.0 * slope * due));
-                advance(time_, gap * 1e9);
+                // Of a rate that falls to 0 the square is 0 at the end, or just below by rounding.
+                const double square = std::max(0.0, rate * rate + 2.0 * slope * due);
+                time_.add(2.0 * due / (rate + std::sqrt(square)) * 1e9);
                 return time_.nanos();
             }
             due -= until_end > 0.0 ? until_end : 0.0;
@@ -168,7 +165,7 @@ class SineStream final : public ArrivalStream {
         for (Nanos& offset : offsets) {
             double rate = 0.0;
             do {
-                advance(time_, gaps_.exponential() * 1e9 / highest);
+                time_.add(gaps_.exponential() * 1e9 / highest);
                 rate = mean_ + amplitude_ * portable_sin_turns(time_.since(0) / period_ns_);
             } while (kept_.next() * highest > rate);
             offset = time_.nanos();
@@ -199,7 +196,12 @@ std::unique_ptr<ArrivalStream> GammaArrivals::stream(std::uint64_t seed) const {
 
 OnOffArrivals::OnOffArrivals(double rate_on, double rate_off, double mean_on, double mean_off)
     : rates_{rate_off == 0.0 ? 0.0 : checked_rate(rate_off) * 1e-9, checked_rate(rate_on) * 1e-9},
-      stays_ns_{checked_seconds(mean_off) * 1e9, checked_seconds(mean_on) * 1e9} {}
+      stays_ns_{checked_seconds(mean_off) * 1e9, checked_seconds(mean_on) * 1e9} {
+    // Each query would take as many draws as there are stays before it.
+    if (!(rates_[0] * stays_ns_[0] + rates_[1] * stays_ns_[1] >= 1e-3)) {
+        throw std::invalid_argument("on/off needs one query in a thousand cycles at least");
+    }
+}
 
 std::unique_ptr<ArrivalStream> OnOffArrivals::stream(std::uint64_t seed) const {
     return std::make_unique<OnOffStream>(rates_, stays_ns_, seed);

@@ -13,10 +13,10 @@ namespace {
 
 constexpr std::uint64_t kParts = 3;  // the stream of a seed that seeds the parts
 
-// A seed for the second part; the first keeps its own.
-std::uint64_t second_seed(std::uint64_t seed) noexcept {
+// Seeds of the two parts. Neither keeps the whole's: parts of parts would meet the same seed again.
+std::array<std::uint64_t, 2> part_seeds(std::uint64_t seed) noexcept {
     const auto words = Philox(seed, kParts).block(0);
-    return std::uint64_t{words[0]} << 32U | words[1];
+    return {std::uint64_t{words[0]} << 32U | words[1], std::uint64_t{words[2]} << 32U | words[3]};
 }
 
 // A stream read one by one.
@@ -116,12 +116,14 @@ std::unique_ptr<ArrivalStream> ReplayArrivals::stream(std::uint64_t /*seed*/) co
 }
 
 std::unique_ptr<ArrivalStream> SuperposedArrivals::stream(std::uint64_t seed) const {
-    return std::make_unique<SuperposedStream>(a_->stream(seed), b_->stream(second_seed(seed)));
+    const auto [a, b] = part_seeds(seed);
+    return std::make_unique<SuperposedStream>(a_->stream(a), b_->stream(b));
 }
 
 std::unique_ptr<ArrivalStream> SequenceArrivals::stream(std::uint64_t seed) const {
-    return std::make_unique<SequenceStream>(first_->stream(seed), length_,
-                                            second_->stream(second_seed(seed)));
+    const auto [first, second] = part_seeds(seed);
+    return std::make_unique<SequenceStream>(first_->stream(first), length_,
+                                            second_->stream(second));
 }
 
 }  // namespace bytemlperf

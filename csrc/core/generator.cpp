@@ -229,15 +229,14 @@ void Run::end_window(Nanos at) noexcept {
 template <typename Ask>
 void Run::closed_loop(std::uint32_t client, Ask ask) {
     DeadlineWaiter waiter(run_.clock, run_.spin);
-    const Nanos pause = closed()->think_time;
     const Nanos start = run_.window_start;
     waiter.wait_until(start - run_.spec.warmup, run_.stop);
     std::uint64_t query = client;
     // The warm-up hands over without draining: each client's next query is simply counted.
     for (Nanos now = run_.clock.now(); now < start && !stopped(); now = run_.clock.now()) {
         const Nanos completed = ask({query, client, false, now, now});
+        think(client, query, completed, waiter);
         query += clients_;
-        if (pause > 0) think(client, completed + pause, waiter);
     }
     const std::uint64_t end = run_.spec.limit.queries.value_or(UINT64_MAX);
     Nanos completed = start;
@@ -247,15 +246,18 @@ void Run::closed_loop(std::uint32_t client, Ask ask) {
         // A bound in time is never so tight that a client measures nothing.
         if (now >= submit_until_ && query != client) return;
         completed = ask({query, client, true, now, now});
-        if (pause > 0) think(client, completed + pause, waiter);
+        think(client, query, completed, waiter);
     }
     // The first client to run out ends the window, unless it never had a query. The others go on.
     if (query != client) end_window(completed);
 }
 
-void Run::think(std::uint32_t client, Nanos until, DeadlineWaiter& waiter) {
+void Run::think(std::uint32_t client, std::uint64_t query, Nanos since, DeadlineWaiter& waiter) {
+    const ServiceTime* const time = closed()->think_time.get();
+    if (time == nullptr) return;
     if (direct_) workers_[client]->pause();
-    waiter.wait_until(until, run_.stop);
+    const Nanos until = since + time->draw(run_.spec.think_seed(), query, 1);
+    waiter.wait_until(std::min(until, submit_until_), run_.stop);
 }
 
 void Run::closed_client(std::uint32_t client) {

@@ -61,7 +61,7 @@ class Run : public std::enable_shared_from_this<Run> {
                      DeadlineWaiter& waiter);
     template <typename Ask>
     void closed_loop(std::uint32_t client, Ask ask);
-    void think(std::uint32_t client, Nanos until, DeadlineWaiter& waiter);
+    void think(std::uint32_t client, std::uint64_t query, Nanos since, DeadlineWaiter& waiter);
     void end_window(Nanos at) noexcept;
     void watch();
     void give_up_process() const;

@@ -10,16 +10,17 @@
 #include <vector>
 
 #include "core/arrivals.h"
+#include "core/device.h"
 #include "core/random.h"
 #include "core/recorder.h"
 #include "core/wait.h"
 
 namespace bytemlperf {
 
-// Each client submits again `think_time` after its answer.
+// Each client submits again when it has thought after its answer.
 struct ClosedLoop {
     std::uint32_t clients = 1;
-    Nanos think_time = 0;
+    std::shared_ptr<const ServiceTime> think_time;  // none: at once
 };
 
 // `clients` threads submit what the process plans, whatever the backend does.
@@ -68,6 +69,8 @@ struct RunSpec {
 
     // The warm-up walks a plan of its own, so that it does not change the one that is measured.
     [[nodiscard]] std::uint64_t warmup_seed() const noexcept { return seed ^ 0x5741524DU; }
+    // Think times are drawn as a simulated device's service times are, and not equal to them.
+    [[nodiscard]] std::uint64_t think_seed() const noexcept { return seed ^ 0x5448494EU; }
 
     // Whether a query's outputs are kept: a draw by its number, the same however it is batched.
     [[nodiscard]] bool keeps(std::uint64_t query) const noexcept {

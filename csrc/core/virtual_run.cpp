@@ -58,11 +58,12 @@ class PlannedSource {
     std::optional<Submission> next_;
 };
 
-// What closed-loop clients submit: each its next query, `think_time` after its answer.
+// What closed-loop clients submit: each its next query when it has thought after its answer.
 class TurnSource {
   public:
     TurnSource(const RunSpec& spec, const ClosedLoop& pattern)
-        : think_time_(pattern.think_time),
+        : think_time_(pattern.think_time.get()),
+          think_seed_(spec.think_seed()),
           end_(spec.limit.queries.value_or(UINT64_MAX)),
           submit_until_(spec.limit.duration.value_or(kNever)),
           next_query_(pattern.clients),
@@ -86,7 +87,8 @@ class TurnSource {
             window_end_ = std::min(window_end_, at);
             return;
         }
-        turns_.emplace(at + think_time_, s.client);
+        const Nanos pause = think_time_ ? think_time_->draw(think_seed_, s.query, 1) : 0;
+        turns_.emplace(at + pause, s.client);
         look();
     }
     [[nodiscard]] Nanos ended_at() const noexcept { return kNever; }
@@ -112,7 +114,8 @@ class TurnSource {
         }
     }
 
-    Nanos think_time_;
+    const ServiceTime* think_time_;  // null: none
+    std::uint64_t think_seed_;
     std::uint64_t end_;
     Nanos submit_until_;
     Nanos window_end_ = kNever;

@@ -231,7 +231,11 @@ void register_generator(py::module_& m) {
                     py::arg("make_slots"), py::arg("capacity"));
 
     py::class_<ClosedLoop>(m, "ClosedLoop")
-        .def(py::init<std::uint32_t, Nanos>(), py::arg("clients"), py::arg("think_time"));
+        .def(py::init([](std::uint32_t clients,
+                         const std::optional<std::shared_ptr<ServiceTime>>& think_time) {
+                 return ClosedLoop{clients, think_time.value_or(nullptr)};
+             }),
+             py::arg("clients"), py::arg("think_time"));
     py::class_<OpenLoop>(m, "OpenLoop")
         .def(py::init([](std::shared_ptr<ArrivalProcess> process, std::uint32_t clients,
                          bool window_is_drain) {
