@@ -10,7 +10,15 @@ from typing import Any
 
 import click
 
-from bytemlperf.commands import backends, check_backend, compare, models, predict, run
+from bytemlperf.commands import (
+    backends,
+    check_backend,
+    compare,
+    models,
+    new_backend,
+    predict,
+    run,
+)
 from bytemlperf.commands.flags import FOLDER, flag, model_flags, option_flags, preset_flag
 from bytemlperf.errors import BytemlperfError
 
@@ -67,6 +75,7 @@ cli.add_command(backends.backends)
 cli.add_command(check_backend.check_backend)
 cli.add_command(models.models)
 cli.add_command(compare.compare)
+cli.add_command(new_backend.new_backend)
 cli.add_command(predict.predict)
 
 

@@ -221,7 +221,7 @@ def test_a_death_is_a_row_and_the_rest_says_why_it_did_not_run(
     limits = Limits(check_s=2.0 if outcome == "hung" else 20.0, leak_calls=40)
     found = check_backend(planted(tmp_path, runtime, compile), "test", limits)
     rows = {row.name: row for row in found.checks}
-    assert found.broken[0] == name
+    assert found.failed == [name]
     assert rows[name].outcome == outcome
     assert re.search(message, rows[name].detail), rows[name].detail
     assert rows["leak"].outcome == "not run"
@@ -239,7 +239,7 @@ def load(self, batch_size):
 """
     found = check_backend(planted(tmp_path, fault), "test", LIMITS)
     outcomes = {row.name: row.outcome for row in found.checks}
-    assert found.broken == ["reload"]
+    assert found.failed == ["reload"]
     assert outcomes["reload"] == "crashed"
     assert outcomes["instances"] == outcomes["leak"] == "passed"
 
@@ -254,7 +254,7 @@ def test_a_good_backend_is_stamped_until_a_file_changes(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "passed" in done.stdout
     found = Conformance.model_validate_json((tmp_path / "found.json").read_text())
-    assert not found.broken
+    assert not found.failed
     assert [row.name for row in found.checks] == [check.name for check in CHECKS]
     assert found.backend_version == "planted 1.0"
     run = (
@@ -279,7 +279,7 @@ def test_checks_can_be_chosen_and_a_failure_is_the_exit_code(tmp_path: Path) -> 
         (*command, "--check", "dtypes"), cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert chosen.returncode == 1
-    assert "error: PLANTED: did not pass dtypes" in chosen.stderr
+    assert "error: PLANTED failed: dtypes" in chosen.stderr
     assert "leak" not in chosen.stdout
     unknown = subprocess.run(
         (*command, "--check", "dtype"), cwd=tmp_path, capture_output=True, text=True, check=False

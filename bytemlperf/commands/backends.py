@@ -50,15 +50,12 @@ def show_backends(backend_dir: Path | None) -> None:
 
 
 def _here(backend: Backend) -> str:
-    """What ``device.json`` tells: its SDK is installed, or a device model would stand in."""
+    """What ``device.json`` tells without an import: SDK there, or a device model in its place."""
     device = backend.device()
-    sdk, modelled = device.get("sdk"), "peak_tops" in device
-    if sdk is None:
-        return "[yellow]simulated[/]: a device model" if modelled else "ready"
-    if importlib.util.find_spec(sdk) is not None:
+    sdk = device.get("sdk")
+    if sdk is not None and importlib.util.find_spec(sdk) is not None:
         return f"SDK {sdk} installed"
-    return (
-        f"[yellow]simulated[/]: a device model, SDK {sdk} is not installed"
-        if modelled
-        else f"[yellow]SDK {sdk} is not installed[/]"
-    )
+    lacks = f"SDK {sdk} not installed" if sdk is not None else ""
+    if "peak_tops" in device:
+        return f"[yellow]simulated[/]: {lacks or 'a device model'}"
+    return f"[yellow]{lacks}[/]" if lacks else "ready"

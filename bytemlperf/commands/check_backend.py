@@ -56,16 +56,15 @@ def check_backend(
     screen = Screen()
     with screen.step("check-backend") as step:
         found = check(asked, __version__, limits, only, step.update)
-        passed = len(found.checks) - len(found.broken)
-        step.outcome = f"{passed} of {len(found.checks)} checks passed or do not apply"
+        step.outcome = f"{found.passed} of {len(found.checks)} checks passed or do not apply"
     console = Console(highlight=False)
     if found.simulated:
         simulated_banner(console, found.backend)
     console.print(_table(found))
     if json_file is not None:
         json_file.write_text(found.model_dump_json(indent=1), encoding="utf-8")
-    if found.broken:
-        raise BytemlperfError(f"{found.backend}: did not pass {', '.join(found.broken)}")
+    if found.failed:
+        raise BytemlperfError(f"{found.backend} failed: {', '.join(found.failed)}")
 
 
 def _table(found: Conformance) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from bytemlperf.loadgen import LoadGenerator
 from bytemlperf.patterns import ClosedLoop
 
 _TWICE = 2
+_SHOWN = 80  # characters of a message in its row
 _QUERIES = 32
 
 
@@ -73,8 +75,8 @@ def errors(bench: Bench) -> str:
     if not first.first.strip():
         raise CheckFailed(f"{kind} without a message")
     _still_works(bench, wrong)
-    message = first.first.splitlines()[0]
-    return f"{kind}: {message[:80]}"
+    message = re.sub(r" \(\S+:\d+\)$", "", first.first.strip()).splitlines()[0]
+    return f"{kind}: {message[:_SHOWN]}"
 
 
 def _still_works(bench: Bench, wrong: dict[str, np.ndarray]) -> None:

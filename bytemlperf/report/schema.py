@@ -190,10 +190,15 @@ class Conformance(_Block):
     checks: list[ConformanceCheck]
 
     @property
-    def broken(self) -> list[str]:
-        """Names of the checks that did not pass."""
-        good = ("passed", "not applicable")
-        return [check.name for check in self.checks if check.outcome not in good]
+    def passed(self) -> int:
+        """How many checks passed, or do not apply to this backend."""
+        return sum(check.outcome in ("passed", "not applicable") for check in self.checks)
+
+    @property
+    def failed(self) -> list[str]:
+        """Names of the checks that failed, crashed or hung; others may not have run for that."""
+        bad = ("failed", "crashed", "hung")
+        return [check.name for check in self.checks if check.outcome in bad]
 
 
 class StepDetail(_Block):

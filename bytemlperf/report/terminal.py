@@ -94,13 +94,12 @@ def _conformance(console: Console, report: Report) -> None:
     if found is None:
         said = f"not checked: bytemlperf check-backend {report.backend}"
     else:
-        passed = len(found.checks) - len(found.broken)
         said = (
-            f"{passed} of {len(found.checks)} checks, {found.date} with {found.task} "
+            f"{found.passed} of {len(found.checks)} checks, {found.date} with {found.task} "
             f"({found.backend_version})"
         )
-        if found.broken:
-            said += f"; [yellow]did not pass {', '.join(found.broken)}[/]"
+        if found.failed:
+            said += f"; [yellow]failed: {', '.join(found.failed)}[/]"
     console.print(f"checked  {said}", soft_wrap=True)
 
 

@@ -62,6 +62,7 @@ class DeviceCard(BaseModel):
 
     vendor: str
     device: str
+    sdk: str | None = Field(default=None, description="module that the vendor's SDK installs")
     precision: str = Field(description="what it computes in unless told otherwise")
     peak_tops: dict[str, float] = Field(description="10^12 operations a second by precision")
     peak_note: str

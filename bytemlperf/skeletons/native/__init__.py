@@ -1,0 +1,3 @@
+"""Backend ACME for bytemlperf."""
+
+from __future__ import annotations
