@@ -47,7 +47,7 @@ from bytemlperf.patterns import (
 )
 from bytemlperf.pinning import Pin
 from bytemlperf.progress import Progress
-from bytemlperf.result import ErrorClass, Result, Verdict, load_result
+from bytemlperf.result import ErrorClass, Overhead, Result, Verdict, load_result
 from bytemlperf.samples import Shared
 
 __all__ = [
@@ -70,6 +70,7 @@ __all__ = [
     "NullBackend",
     "Offline",
     "OnOff",
+    "Overhead",
     "Pin",
     "Poisson",
     "Progress",

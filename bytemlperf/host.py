@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +49,22 @@ def peak_memory_mib() -> float | None:
     return None
 
 
+def cache_root() -> Path:
+    """Return the cache folder: ``$BYTEMLPERF_CACHE``, else the user's cache of this platform."""
+    if override := os.environ.get("BYTEMLPERF_CACHE"):
+        return Path(override)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("bytemlperf")
+
+
+def fingerprint() -> str:
+    """What has to be the same for a timing of this host to hold: hardware, kernel, boot, Python."""
+    boot = _read("/proc/sys/kernel/random/boot_id").strip()
+    parts = (cpu_name(), available_cores(), platform.release(), boot, platform.python_version())
+    return " | ".join(map(str, parts))
+
+
 def environment() -> dict[str, Any]:
     """Return the facts of this host, its software and its load, JSON-ready."""
     cpu = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
@@ -68,6 +83,8 @@ def environment() -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
+    from importlib import metadata  # it costs as much as all the rest
+
     found = {}
     for package in _PACKAGES:
         try:

@@ -10,6 +10,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -17,17 +18,20 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from bytemlperf import _core
+from bytemlperf.attribution import late_causes, turnaround
+from bytemlperf.backend import Array
 from bytemlperf.batching import Dynamic
 from bytemlperf.device import NativeBackend, NullBackend, SimulatedDevice
 from bytemlperf.errors import BackendError, UsageError
 from bytemlperf.instances import in_flight, instance_maker
-from bytemlperf.patterns import ClosedLoop, Pattern, horizon_of
+from bytemlperf.overhead import Setup, overhead_of
+from bytemlperf.patterns import ClosedLoop, Constant, Gamma, Pattern, Poisson, horizon_of
 from bytemlperf.pinning import Pin
 from bytemlperf.progress import Progress, ProgressCallback, Watch
-from bytemlperf.result import ErrorClass, Result, Verdict, distributions, timeline
+from bytemlperf.result import ErrorClass, Overhead, Result, Verdict, distributions, timeline
 from bytemlperf.samples import Samples, backend_spec, native_spec
 from bytemlperf.stopping import StoppingRule
-from bytemlperf.verdicts import judge
+from bytemlperf.verdicts import Facts, judge
 from bytemlperf.windows import Windows
 
 __all__ = ["LoadGenerator", "Progress", "RunInterrupted", "measure"]
@@ -296,7 +300,22 @@ class LoadGenerator:
         parts = distributions(data, stamps if data.stamps_complete else None)
         duration = (data.window_end - data.window_start) * 1e-9
         per_second = 1.0 / duration if duration > 0 else 0.0
-        verdicts: list[Verdict] = judge(data, parts, open_loop=data.plan_hash != 0)
+        windows = Windows.from_core(data)
+        causes = late_causes(stamps if data.stamps_complete else None, parts)
+        overhead = self._overhead(pattern, stamps)
+        verdicts: list[Verdict] = judge(
+            Facts(
+                data,
+                parts,
+                windows,
+                open_loop=data.plan_hash != 0,
+                steady=isinstance(pattern, ClosedLoop | Constant | Poisson | Gamma),
+                wall=self.clock_name != "virtual",
+                causes=causes,
+                overhead=overhead,
+                null_backend=isinstance(self.backend, NullBackend),
+            )
+        )
         if rule is not None:
             verdicts.append(rule.verdict(parts["latency"]))
         return Result(
@@ -321,10 +340,31 @@ class LoadGenerator:
             verdicts=tuple(verdicts),
             environment=self._environment(data),
             interrupted=interrupted,
-            windows=Windows.from_core(data),
+            overhead=overhead,
+            late_causes=causes,
+            windows=windows,
             stamps=stamps,
             outputs=self._outputs(data.planned, keep_outputs),
         )
+
+    def _overhead(self, pattern: Pattern, stamps: Array | None) -> Overhead | None:
+        """What the harness took: nothing on the virtual clock."""
+        if self.clock_name == "virtual":
+            return None
+        native = isinstance(self.backend, NullBackend | NativeBackend | SimulatedDevice)
+        batch = self.batching.max_samples // self.batch_size if self.batching else None
+        setup = Setup(
+            not isinstance(pattern, ClosedLoop),
+            pattern.clients,
+            self.instances,
+            not native,
+            batch,
+            self.pin,
+        )
+        think_time = pattern.think_time if isinstance(pattern, ClosedLoop) else 0.0
+        if not isinstance(think_time, (int, float)):  # drawn: it cannot be told from the rest
+            return overhead_of(setup)
+        return replace(overhead_of(setup), turnaround=turnaround(stamps, think_time))
 
     def _outputs(self, planned: int, keep: bool | float) -> list[Any] | dict[int, Any] | None:
         if isinstance(keep, bool):

@@ -19,7 +19,7 @@ from bytemlperf.errors import UsageError
 from bytemlperf.windows import Windows
 
 SCHEMA = "bytemlperf.result/2"
-_READ = (SCHEMA, "bytemlperf.result/1")  # /1 had no windows and no severity
+_READ = (SCHEMA, "bytemlperf.result/1")  # without windows, overhead, severity
 INTERVALS = ("latency", "service_time", "schedule_lag", "queue_wait", "gil_wait")
 _FIRST_AND_LAST_STAMP = {
     "latency": ("intended", "completed"),
@@ -49,6 +49,23 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Overhead:
+    """The harness beside the figures; seconds.
+
+    Attributes:
+        per_query: of a thread that answers, when queries follow each other at once: window times
+            instances that answer in parallel, divided by queries.
+        floor: the least latency that a run reports for a backend that answers at once.
+        turnaround: in this run, from an answer to the next query where that one could follow at
+            once (see :func:`bytemlperf.attribution.turnaround`), or None.
+    """
+
+    per_query: float
+    floor: float
+    turnaround: float | None = None
+
+
+@dataclass(frozen=True)
 class ErrorClass:
     """Queries that failed in one way: how many, and the first one's message."""
 
@@ -73,6 +90,8 @@ class Result:
     """One run. Times in seconds, rates per second; ``planned = completed + errors + timeouts +
     unsent``. Throughput is what was completed inside the window divided by its length; in closed
     loop a query that the end of the window cuts counts by its share inside.
+    ``late_causes`` are shares of the queries above p99, by what made them late: ``client``,
+    ``queue``, ``GIL``, ``backend`` (empty without stamps).
     """
 
     latency: Distribution
@@ -100,6 +119,8 @@ class Result:
     verdicts: tuple[Verdict, ...]
     environment: Mapping[str, Any]
     interrupted: bool = False
+    overhead: Overhead | None = None
+    late_causes: Mapping[str, float] = field(default_factory=dict)
     windows: Windows | None = field(default=None, repr=False, compare=False)
     stamps: Array | None = field(default=None, repr=False, compare=False)
     outputs: list[Any] | dict[int, Any] | None = field(default=None, repr=False, compare=False)
@@ -124,6 +145,8 @@ class Result:
             "timeline": [asdict(b) for b in self.timeline],
             "verdicts": [asdict(v) for v in self.verdicts],
             "environment": dict(self.environment),
+            "late_causes": dict(self.late_causes),
+            "overhead": None if self.overhead is None else asdict(self.overhead),
             "distributions": {name: getattr(self, name).to_dict() for name in INTERVALS},
             "windows": None if self.windows is None else self.windows.to_dict(),
         }
@@ -223,6 +246,8 @@ def load_result(path: str | Path) -> Result:
     data["error_types"] = {k: ErrorClass(**v) for k, v in data["error_types"].items()}
     data["timeline"] = tuple(TimelineBin(**b) for b in data["timeline"])
     data["verdicts"] = tuple(Verdict(**v) for v in data["verdicts"])
+    overhead = data.get("overhead")
+    data["overhead"] = None if overhead is None else Overhead(**overhead)
     windows = data.get("windows")
     data["windows"] = None if windows is None else Windows.from_dict(windows)
     return Result(**parts, **data)

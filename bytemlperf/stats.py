@@ -163,14 +163,14 @@ def binomial_ranks(n: int, q: float, confidence: float) -> tuple[int, int]:
 
 
 def _too_few(n: int, worth: int, q: float, confidence: float) -> str:
-    need = _samples_needed(q, confidence)
+    need = samples_needed(q, confidence)
     return (
         f"{n} queries are worth {worth} independent ones; "
         f"a {confidence:.0%} interval of p{100 * q:g} needs {need}"
     )
 
 
-def _samples_needed(q: float, confidence: float) -> int:
+def samples_needed(q: float, confidence: float) -> int:
     """Fewest independent samples whose largest and smallest can enclose the quantile."""
     tail = (1.0 - confidence) / 2.0
     return math.ceil(max(math.log(tail) / math.log(q), math.log(tail) / math.log1p(-q)))

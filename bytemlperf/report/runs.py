@@ -8,6 +8,7 @@ from bytemlperf.distribution import Distribution
 from bytemlperf.report.schema import (
     EnergyDetail,
     IntervalDetail,
+    OverheadDetail,
     Performance,
     RunDetail,
     VerdictDetail,
@@ -47,6 +48,8 @@ def run_detail(
         else {},
         verdicts=[VerdictDetail(**asdict(verdict)) for verdict in result.verdicts],
         valid=result.valid,
+        overhead=OverheadDetail(**asdict(result.overhead)) if result.overhead else None,
+        late_causes=dict(result.late_causes),
         seed=result.seed,
         plan_hash=result.plan_hash,
         result_file=result_file,

@@ -90,6 +90,16 @@ class EnergyDetail(_Block):
     average_watts: float
 
 
+class OverheadDetail(_Block):
+    """The harness with a backend that answers at once, in the same setup on this host; seconds."""
+
+    per_query: float
+    floor: float = Field(description="least latency that it reports for that backend")
+    turnaround: float | None = Field(
+        description="in this run: from an answer to the next query that could follow at once"
+    )
+
+
 class RunDetail(_Block):
     """One measured load."""
 
@@ -112,6 +122,11 @@ class RunDetail(_Block):
     intervals: dict[str, IntervalDetail]
     verdicts: list[VerdictDetail]
     valid: bool
+    overhead: OverheadDetail | None = None
+    late_causes: dict[str, float] = Field(
+        default_factory=dict,
+        description="shares of the queries above p99 by what made them late",
+    )
     seed: int
     plan_hash: str | None
     result_file: str | None = Field(description="the whole result, beside this report")

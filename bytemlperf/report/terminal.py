@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bytemlperf.report.result_table import harness
 from bytemlperf.report.schema import Report, RunDetail
 from bytemlperf.report.units import seconds
 
@@ -37,6 +38,9 @@ def show(console: Console, report: Report, path: Path) -> None:
     if details.loads:
         console.print(_loads(details.loads))
     _energy(console, report)
+    for detail in (*details.performance, *details.loads)[-1:]:
+        if detail.overhead:
+            console.print(f"harness  {harness(detail.overhead)}", soft_wrap=True)
     _verdicts(console, report)
     if details.status == "interrupted":
         console.print("[bold yellow]interrupted[/]: what was measured until then is in the report")
@@ -202,8 +206,9 @@ def _verdicts(console: Console, report: Report) -> None:
     for run in runs:
         for verdict in run.verdicts:
             if not verdict.ok:
+                mark = "[red]invalid[/]" if verdict.severity == "invalid" else "[yellow]note[/]"
                 console.print(
-                    f"[red]invalid[/] {run.load}, batch {run.batch_size}: "
+                    f"{mark} {run.load}, batch {run.batch_size}: "
                     f"{escape(verdict.detail)} -> {escape(verdict.remedy)}",
                     soft_wrap=True,
                 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bytemlperf.host import cache_root
 from bytemlperf.zoo.built import Built, state_sha256
-from bytemlperf.zoo.cache import cache_root
 from bytemlperf.zoo.card import Card, Tensor
 from bytemlperf.zoo.cards import list_cards, load_card
 from bytemlperf.zoo.fetch import fetch_checkpoint

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -17,15 +16,6 @@ from bytemlperf.errors import BytemlperfError
 
 MANIFEST = "manifest.json"
 Report = Callable[[str, float | None], None]
-
-
-def cache_root() -> Path:
-    """Return the cache folder: ``$BYTEMLPERF_CACHE``, else the user's cache of this platform."""
-    if override := os.environ.get("BYTEMLPERF_CACHE"):
-        return Path(override)
-    from platformdirs import user_cache_path
-
-    return user_cache_path("bytemlperf")
 
 
 def content_key(parts: Mapping[str, Any]) -> str:

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bytemlperf.errors import BytemlperfError, UsageError
-from bytemlperf.zoo.cache import Report, cache_root, locked
+from bytemlperf.host import cache_root
+from bytemlperf.zoo.cache import Report, locked
 from bytemlperf.zoo.card import Card, File
 
 _BLOCK = 1 << 20

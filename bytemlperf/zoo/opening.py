@@ -16,6 +16,7 @@ from typing import Any, Literal
 from bytemlperf.backend import Predict
 from bytemlperf.errors import BytemlperfError, UsageError
 from bytemlperf.extras import MissingExtra
+from bytemlperf.host import cache_root
 from bytemlperf.zoo.artifact import format_of, from_artifact, weights_sha256
 from bytemlperf.zoo.built import Built
 from bytemlperf.zoo.cache import (
@@ -23,7 +24,6 @@ from bytemlperf.zoo.cache import (
     Entry,
     Report,
     artifact_bytes,
-    cache_root,
     content_key,
 )
 from bytemlperf.zoo.card import Card
