@@ -53,6 +53,7 @@ ORDER = (
     "zoo",
     "completion",
     "fixed_batch",
+    "segments",
     "datasets",
     "simulate",
     "registry",
@@ -123,6 +124,7 @@ def test_backends_and_models_use_the_public_rooms_only(root: str) -> None:
         "extras",
         "fixed_batch",
         "model_zoo",
+        "segments",
         "simulate",
         "zoo",
     }

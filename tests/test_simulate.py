@@ -183,7 +183,12 @@ def test_a_device_model_asks_only_what_its_device_can() -> None:
     for hardware in DEVICES:
         compiler, config = profile(hardware)
         asked[hardware] = [q.name for q in compiler.get_interact_profile(config)]
-    assert asked == {"HPU": [], "IPU": ["precision"], "SPU": ["sparsity"], "STC": []}
+    assert asked == {
+        "HPU": ["host_operators"],
+        "IPU": ["host_operators", "precision"],
+        "SPU": ["host_operators", "sparsity"],
+        "STC": ["host_operators"],
+    }
     compiler, config = profile("IPU", precision="fp8")
     info = compiler.compile(config, None)
     assert info.precision == "fp8"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
@@ -18,11 +19,13 @@ from bytemlperf.backend import (
     Segment,
 )
 from bytemlperf.datasets import Dataset
-from bytemlperf.errors import UsageError
+from bytemlperf.errors import BytemlperfError, UsageError, did_you_mean
 from bytemlperf.simulate.device_card import DeviceCard
 from bytemlperf.simulate.numerics import emulate
+from bytemlperf.simulate.partition import partition_model
 from bytemlperf.simulate.precisions import precision_named
 from bytemlperf.simulate.roofline import Roofline
+from bytemlperf.zoo import Model
 
 
 class SimulatedCompile(CompileBackend):
@@ -43,7 +46,13 @@ class SimulatedCompile(CompileBackend):
 
     def get_interact_profile(self, config: CompileConfig) -> Sequence[Question]:
         device = self._device
-        questions = []
+        questions = [
+            Question(
+                "host_operators",
+                "kinds of operator, with commas, that run on the host as if the device lacked them",
+                default="",
+            )
+        ]
         if len(device.peak_tops) > 1:
             questions.append(
                 Question(
@@ -71,12 +80,7 @@ class SimulatedCompile(CompileBackend):
         sparsity = int(config.options.get("sparsity", 1))
         if not 1 <= sparsity <= device.max_sparsity:
             raise UsageError(f"--set sparsity={sparsity}: 1 to {device.max_sparsity}")
-        refused = {k: n for k, n in model.operators.items() if k in device.unsupported_operators}
-        fallback = sum(refused.values())
-        taken = sum(model.operators.values()) - fallback
-        segments = [Segment(0, False, taken, outputs=model.card.outputs)]
-        if fallback:
-            segments.append(Segment(1, True, fallback))
+        lacking = _host_operators(device, config)
         roofline = Roofline.fit(device, model, precision)
         optimizations: dict[str, object] = {"precision": precision_named(precision).description}
         if device.max_sparsity > 1:
@@ -101,12 +105,49 @@ class SimulatedCompile(CompileBackend):
             notes["efficiency_of_peak"] = round(roofline.efficiency, 4)
         return CompileInfo(
             precision=precision,
-            segments=tuple(segments),
-            artifact=roofline,
-            fallback_operators=refused,
+            segments=_segments(model, lacking),
+            artifact=SimulatedArtifact(roofline, lacking),
+            fallback_operators={k: n for k, n in model.operators.items() if k in lacking},
             optimizations=optimizations,
             notes=notes,
         )
+
+
+@dataclass(frozen=True)
+class SimulatedArtifact:
+    """What a device model's runtime loads.
+
+    Attributes:
+        roofline: the device's times; what the host's segments take is not in them.
+        host_operators: kinds of operator that the device lacks.
+    """
+
+    roofline: Roofline
+    host_operators: frozenset[str]
+
+
+def _host_operators(device: DeviceCard, config: CompileConfig) -> frozenset[str]:
+    asked = [k for k in str(config.options.get("host_operators", "")).split(",") if k]
+    there = config.model.operators
+    if unknown := [kind for kind in asked if kind not in there]:
+        raise UsageError(
+            f"--set host_operators: {config.model.card.name} has no {unknown[0]}"
+            f"{did_you_mean(unknown[0], there)} (it has {', '.join(there)})"
+        )
+    lacking = frozenset((*asked, *device.unsupported_operators)) & there.keys()
+    if lacking and config.model.card.format != "onnx":
+        raise BytemlperfError(
+            f"{config.model.card.name}: {device.device} lacks {', '.join(sorted(lacking))}, and "
+            f"only ONNX models are split into segments, not {config.model.card.format}"
+        )
+    return lacking
+
+
+def _segments(model: Model, lacking: frozenset[str]) -> tuple[Segment, ...]:
+    if lacking:
+        return tuple(segment for segment, _ in partition_model(model, lacking))
+    inputs = tuple(tensor.name for tensor in model.card.inputs)
+    return (Segment(0, False, sum(model.operators.values()), inputs, model.card.outputs),)
 
 
 class SimulatedRuntime(RuntimeBackend):
@@ -122,7 +163,8 @@ class SimulatedRuntime(RuntimeBackend):
         if self._emulated is None:
             precision = precision_named(self.compiled.precision)
             sparsity = int(self.compiled.optimizations.get("sparsity", 1))
-            self._emulated = emulate(self.model, precision, sparsity)
+            artifact: SimulatedArtifact = self.compiled.artifact
+            self._emulated = emulate(self.model, precision, sparsity, artifact.host_operators)
         self._batch_size = batch_size
 
     def get_loaded_batch_size(self) -> int:
@@ -135,8 +177,8 @@ class SimulatedRuntime(RuntimeBackend):
 
     def simulated_service(self, batch_size: int) -> float:
         """Seconds that the device would take for a batch."""
-        roofline: Roofline = self.compiled.artifact
-        return roofline.seconds(batch_size)
+        artifact: SimulatedArtifact = self.compiled.artifact
+        return artifact.roofline.seconds(batch_size)
 
 
 def device_model(package: str, because: str) -> type[SimulatedCompile]:

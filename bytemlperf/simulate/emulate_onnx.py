@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -9,21 +10,29 @@ import numpy as np
 from bytemlperf.backend import Feeds, Outputs, Predict
 from bytemlperf.errors import BytemlperfError
 from bytemlperf.extras import require
+from bytemlperf.segments import Segmented
+from bytemlperf.simulate.partition import partition_model
 from bytemlperf.simulate.precisions import Precision
 from bytemlperf.simulate.rounding import prune
 from bytemlperf.zoo import Model
 
 
-def emulate_onnx(model: Model, precision: Precision, sparsity: int) -> Predict:
-    """Rewrite the graph and run it on the CPU.
+def emulate_onnx(
+    model: Model, precision: Precision, sparsity: int, host_operators: Collection[str]
+) -> Predict:
+    """Rewrite the device's segments and run all of them on the CPU, in order.
 
     Raises:
         BytemlperfError: for FP8, for which the graph's version of ONNX has no operators.
     """
-    onnx = require("onnx", extra="onnx", purpose="emulating a device on an ONNX model")
-    proto = onnx.load(str(model.path))
-    round_graph(proto.graph, precision, sparsity, model.card.name)
-    return session_predict(proto, model.card.outputs)
+    parts = partition_model(model, host_operators)
+    runners = []
+    for segment, proto in parts:
+        if not segment.is_fallback:
+            round_graph(proto.graph, precision, sparsity, model.card.name)
+        runners.append(session_predict(proto, segment.outputs))
+    inputs = [tensor.name for tensor in model.card.inputs]
+    return Segmented([segment for segment, _ in parts], runners, inputs, model.card.outputs)
 
 
 def session_predict(proto: Any, outputs: tuple[str, ...]) -> Predict:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from bytemlperf.backend import Predict
 from bytemlperf.errors import BytemlperfError
 from bytemlperf.simulate.precisions import Precision
 from bytemlperf.zoo import Model
 
 
-def emulate(model: Model, precision: Precision, sparsity: int) -> Predict:
+def emulate(
+    model: Model,
+    precision: Precision,
+    sparsity: int,
+    host_operators: Collection[str] = (),
+) -> Predict:
     """Return a predict function with the device's rounding.
+
+    Args:
+        model: the built model.
+        precision: what the device computes in.
+        sparsity: weights that one kept weight stands for.
+        host_operators: kinds of operator that the host runs, exactly, in segments of its own;
+            ONNX models only.
 
     Raises:
         BytemlperfError: for a format whose numerics cannot be emulated here.
@@ -21,7 +35,7 @@ def emulate(model: Model, precision: Precision, sparsity: int) -> Predict:
     if model.card.format == "onnx":
         from bytemlperf.simulate.emulate_onnx import emulate_onnx
 
-        return emulate_onnx(model, precision, sparsity)
+        return emulate_onnx(model, precision, sparsity, host_operators)
     if model.card.format == "saved_model":
         from bytemlperf.simulate.emulate_tensorflow import emulate_tensorflow
 
