@@ -14,6 +14,7 @@ from bytemlperf.commands import (
     backends,
     check_backend,
     compare,
+    datasets,
     models,
     new_backend,
     predict,
@@ -76,6 +77,7 @@ cli.add_command(check_backend.check_backend)
 cli.add_command(models.models)
 cli.add_command(compare.compare)
 cli.add_command(new_backend.new_backend)
+cli.add_command(datasets.datasets)
 cli.add_command(predict.predict)
 
 

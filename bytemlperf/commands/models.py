@@ -64,12 +64,15 @@ def build(name: str, preset: Literal["full", "tiny"], weights: Path | None, seed
 
 @models.command()
 def clean() -> None:
-    """Remove every built model, compiled artifact and stored reference; fetched files stay."""
+    """Remove built models, compiled artifacts, stored references and prepared data sets.
+
+    Fetched files stay.
+    """
     from bytemlperf.zoo import cache_root
     from bytemlperf.zoo.cache import size_of
 
     freed = 0
-    for part in ("models", "compiled", "references"):
+    for part in ("models", "compiled", "references", "datasets"):
         folder = cache_root() / part
         if folder.is_dir():
             freed += size_of(folder)

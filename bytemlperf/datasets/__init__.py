@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bytemlperf.datasets.base import Dataset, Metric
+from bytemlperf.datasets.base import Dataset, Metric, ModelFacts
 from bytemlperf.datasets.sources import SOURCES, Source
 from bytemlperf.datasets.squad_features import Report
 from bytemlperf.datasets.synthetic import Synthetic
 from bytemlperf.errors import UsageError, did_you_mean
-from bytemlperf.zoo import Model
 
 __all__ = ["SOURCES", "Dataset", "Metric", "Source", "Synthetic", "open_dataset"]
 
@@ -17,7 +16,7 @@ _SYNTHETIC_SAMPLES = 256
 
 
 def open_dataset(
-    model: Model,
+    model: ModelFacts,
     *,
     data_dir: Path | None = None,
     sample_data: bool = False,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from bytemlperf.backend import Array, Feeds
+from bytemlperf.zoo import Card
 
 Z95 = 1.959963984540054
 
@@ -53,6 +55,15 @@ def mean_score(scores: Sequence[float], scale: float = 1.0) -> Metric:
     variance = math.fsum((s - mean) ** 2 for s in scores) / max(1, n - 1)
     half = Z95 * math.sqrt(variance / n)
     return Metric(scale * mean, scale * max(0.0, mean - half), scale * min(1.0, mean + half), n)
+
+
+class ModelFacts(Protocol):
+    """What a data set has to know of a model: its card and its checkpoint's tokenizer."""
+
+    @property
+    def card(self) -> Card: ...
+    @property
+    def tokenizer(self) -> Path | None: ...
 
 
 class Dataset(Protocol):

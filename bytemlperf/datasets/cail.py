@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from bytemlperf.backend import Array, Feeds
-from bytemlperf.datasets.base import Metric, proportion
+from bytemlperf.datasets.base import Metric, ModelFacts, proportion
 from bytemlperf.datasets.sources import CAIL2019
 from bytemlperf.datasets.subset import seeded_subset
 from bytemlperf.datasets.text import open_tokenizer, token_input
 from bytemlperf.errors import UsageError
-from bytemlperf.zoo import Model
 from bytemlperf.zoo.card import Tensor
 
 HOME = "open_cail2019"
@@ -77,7 +76,7 @@ class Cail2019:
 
     labelled = True
 
-    def __init__(self, model: Model, folder: Path, *, sample_data: bool) -> None:
+    def __init__(self, model: ModelFacts, folder: Path, *, sample_data: bool) -> None:
         self.sample_data = sample_data
         self._inputs = model.card.inputs
         ready = folder / HOME / "batch_token_ids.npy"
@@ -134,7 +133,7 @@ def _array(path: Path, shape: tuple[int, ...]) -> Array:
     return np.asarray(found)
 
 
-def _tokenise(cases: Sequence[Case], model: Model) -> tuple[Array, Array]:
+def _tokenise(cases: Sequence[Case], model: ModelFacts) -> tuple[Array, Array]:
     tensor = token_input(model.card)
     tokenizer: Any = open_tokenizer(model.tokenizer)
     tokenizer.enable_truncation(tensor.shape[-1], strategy="longest_first")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bytemlperf.backend import Array, Feeds
-from bytemlperf.datasets.base import Metric
+from bytemlperf.datasets.base import Metric, ModelFacts
 from bytemlperf.datasets.images import Transform
 from bytemlperf.datasets.pickles import read_pickle
 from bytemlperf.datasets.prepared import PreparedRows, identity
@@ -19,7 +19,6 @@ from bytemlperf.datasets.subset import seeded_subset
 from bytemlperf.datasets.text import open_tokenizer
 from bytemlperf.errors import UsageError
 from bytemlperf.extras import require
-from bytemlperf.zoo import Model
 from bytemlperf.zoo.card import Tensor
 
 HOME = "open_cifar/cifar-100-python"
@@ -69,7 +68,7 @@ class Cifar100:
 
     labelled = True
 
-    def __init__(self, model: Model, folder: Path, *, sample_data: bool) -> None:
+    def __init__(self, model: ModelFacts, folder: Path, *, sample_data: bool) -> None:
         self.sample_data = sample_data
         card, home = model.card, folder / HOME
         self._pictures, self._labels = read_test(home / "test")
@@ -123,7 +122,7 @@ class Cifar100:
         return {"Top-1": top_k(logits, labels, 1)}
 
 
-def _texts(model: Model, tensor: Tensor, names: Sequence[str], ready: Path) -> Array:
+def _texts(model: ModelFacts, tensor: Tensor, names: Sequence[str], ready: Path) -> Array:
     """Token ids of the class texts, [texts, positions] as the card's input says."""
     if ready.exists():
         try:

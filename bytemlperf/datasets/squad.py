@@ -15,15 +15,14 @@ from zipfile import BadZipFile
 import numpy as np
 
 from bytemlperf.backend import Array, Feeds
-from bytemlperf.datasets.base import Metric, mean_score
+from bytemlperf.datasets.base import Metric, ModelFacts, mean_score
 from bytemlperf.datasets.prepared import cache_folder
 from bytemlperf.datasets.sources import SQUAD
-from bytemlperf.datasets.squad_features import Report, Windows, make_windows, pair_tokenizer
+from bytemlperf.datasets.squad_features import Report, Windows, make_windows
 from bytemlperf.datasets.squad_score import best_answer, exact_match, f1_score
 from bytemlperf.datasets.subset import seeded_subset
-from bytemlperf.datasets.text import describe
+from bytemlperf.datasets.text import describe, open_tokenizer, token_input
 from bytemlperf.errors import UsageError
-from bytemlperf.zoo import Model
 
 FILE = SQUAD.files[0][0]
 # Raise it where windows are made in another way.
@@ -121,7 +120,7 @@ class Squad:
     def __init__(
         self,
         questions: Sequence[Question],
-        model: Model,
+        model: ModelFacts,
         *,
         sample_data: bool,
         report: Report | None = None,
@@ -134,7 +133,7 @@ class Squad:
     @classmethod
     def open(
         cls,
-        model: Model,
+        model: ModelFacts,
         data_dir: Path | None,
         *,
         sample_data: bool,
@@ -166,17 +165,19 @@ class Squad:
     def windows(self) -> Windows:
         """The windows; from the cache where the same text was split in the same way before."""
         pairs = [(q.text, q.context) for q in self._questions]
-        tokenizer = pair_tokenizer(self._model.tokenizer, self._model.card)
-        digest = hashlib.sha256()
-        for text in (tokenizer.to_str(), *(part for pair in pairs for part in pair)):
+        card, tokenizer = self._model.card, self._model.tokenizer
+        digest = hashlib.sha256(open_tokenizer(tokenizer).to_str().encode())
+        for text in (part for pair in pairs for part in pair):
             digest.update(len(text).to_bytes(8, "little") + text.encode())
-        file = cache_folder({"squad": digest.hexdigest(), "schema": _SCHEMA}) / "windows.npz"
+        ids = token_input(card)
+        key = {"squad": digest.hexdigest(), "length": ids.shape, "pad": ids.pad, "schema": _SCHEMA}
+        file = cache_folder(key) / "windows.npz"
         if file.exists():
             try:
                 return Windows.load(file)
             except (OSError, ValueError, KeyError, BadZipFile):
                 file.unlink()  # cut off: made again
-        windows = make_windows(tokenizer, pairs, self._report)
+        windows = make_windows(tokenizer, card, pairs, self._report)
         windows.save(file)
         return windows
 

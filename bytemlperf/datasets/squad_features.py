@@ -12,12 +12,13 @@ import numpy as np
 
 from bytemlperf.backend import Array
 from bytemlperf.datasets.text import open_tokenizer, token_input
+from bytemlperf.errors import UsageError
 from bytemlperf.zoo import Card
 
 QUESTION_TOKENS = 64
 STRIDE = 128
 
-# Pairs that are tokenised at once: enough for every core, few enough to show progress.
+# Texts that are tokenised at once: enough for every core, few enough to show progress.
 _CHUNK = 512
 
 #: called with the share of the work that is done
@@ -63,102 +64,132 @@ class Windows:
             return cls(**{f.name: stored[f.name] for f in fields(cls)})
 
 
-def pair_tokenizer(file: Path | None, card: Card) -> Any:
-    """Return a tokenizer for (question, context) pairs at the card's sequence length."""
-    tokenizer = open_tokenizer(file)
-    tensor = token_input(card)
-    length, pad = tensor.shape[-1], tensor.pad
-    tokenizer.enable_truncation(length, stride=STRIDE, strategy="only_second")
-    tokenizer.enable_padding(length=length, pad_id=pad, pad_token=tokenizer.id_to_token(pad) or "")
-    return tokenizer
+@dataclass(frozen=True)
+class Frame:
+    """What a tokenizer puts around a pair: (ids, segments) before, between and after.
+
+    ``first_segment`` and ``second_segment`` are the segments of the texts themselves.
+    """
+
+    before: tuple[list[int], list[int]]
+    between: tuple[list[int], list[int]]
+    after: tuple[list[int], list[int]]
+    first_segment: int
+    second_segment: int
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> Frame:
+        """Learn it from a pair of short texts."""
+        pair = tokenizer.encode("a", "b")
+        sequences = pair.sequence_ids
+        first, second = sequences.index(0), sequences.index(1)
+        ends = first + sequences.count(0), second + sequences.count(1)
+        before, between, after = (
+            (pair.ids[start:stop], pair.type_ids[start:stop])
+            for start, stop in ((0, first), (ends[0], second), (ends[1], len(sequences)))
+        )
+        return cls(before, between, after, pair.type_ids[first], pair.type_ids[second])
+
+    def __len__(self) -> int:
+        return sum(len(ids) for ids, _ in (self.before, self.between, self.after))
 
 
 def make_windows(
-    tokenizer: Any, pairs: Sequence[tuple[str, str]], report: Report | None = None
+    file: Path | None, card: Card, pairs: Sequence[tuple[str, str]], report: Report | None = None
 ) -> Windows:
-    """Tokenise pairs, on all cores; a context that does not fit gives several windows."""
-    questions = _shorten(tokenizer, [question for question, _ in pairs])
-    rows: list[tuple[Array, ...]] = []
-    for start in range(0, len(pairs), _CHUNK):
-        if report is not None:
-            report(start / len(pairs))
-        chunk = [(questions[i], pairs[i][1]) for i in range(start, min(start + _CHUNK, len(pairs)))]
-        for number, encoding in enumerate(tokenizer.encode_batch(chunk), start):
-            parts = [encoding, *encoding.overflowing]
-            spans = [_context(part) for part in parts]
-            best = best_context([stop - first for first, stop in spans])
-            for part, span, is_best in zip(parts, spans, best, strict=True):
-                rows.append(_row(number, part, span, is_best))
-    return Windows(*(np.stack(column) for column in zip(*rows, strict=True)))
+    """Tokenise (question, context) pairs for the card's input of token ids, on all cores.
 
-
-def _row(number: int, part: Any, span: tuple[int, int], is_best: Array) -> tuple[Array, ...]:
-    first, stop = span
-    length = len(part.ids)
-    offsets = np.full((length, 2), -1, np.int32)
-    offsets[first:stop] = part.offsets[first:stop]
-    best = np.zeros(length, bool)
-    best[first:stop] = is_best
-    return (
-        np.array(number, np.int32),
-        np.array(part.ids, np.int32),
-        np.array(part.attention_mask, np.uint8),
-        np.array(part.type_ids, np.uint8),
-        offsets,
-        best,
-    )
-
-
-def _shorten(tokenizer: Any, questions: Sequence[str]) -> list[str]:
-    """Cut questions to their first 64 tokens, at a token's end."""
-    stripped = [question.strip() for question in questions]
-    # A token is a byte at least, so most questions cannot be too long; 2 for a prefix that some
-    # tokenizers put in front.
-    long = [i for i, q in enumerate(stripped) if len(q.encode()) > QUESTION_TOKENS - 2]
-    truncation, padding = tokenizer.truncation, tokenizer.padding
-    tokenizer.no_truncation()  # "only the second" refuses single texts
-    tokenizer.no_padding()
-    encoded = tokenizer.encode_batch([stripped[i] for i in long], add_special_tokens=False)
-    tokenizer.enable_truncation(**truncation)
-    tokenizer.enable_padding(**padding)
-    for i, encoding in zip(long, encoded, strict=True):
-        if len(encoding) > QUESTION_TOKENS:
-            stripped[i] = stripped[i][: encoding.offsets[QUESTION_TOKENS - 1][1]]
-    return stripped
-
-
-def _context(encoding: Any) -> tuple[int, int]:
-    """Return the context's tokens (first, last + 1); they are contiguous."""
-    sequences = encoding.sequence_ids
-    if 1 not in sequences:
-        return 0, 0
-    first = sequences.index(1)
-    count = sequences.count(1)
-    return first, first + count
-
-
-def best_context(lengths: Sequence[int]) -> list[Array]:
-    """For each window of a context, which of its tokens have their best context there.
-
-    A token's score in a window is min(tokens to its left, to its right) + 0.01 x the window's
-    tokens; the first window with the best score wins.
+    Each text is tokenised once, however many questions share it. The windows are those of the
+    tokenizers library (truncation of the second text only, windows that share ``STRIDE`` tokens);
+    where its byte-level offsets keep the space before a later window's first token, these do not.
 
     Args:
-        lengths: context tokens of each window; each begins ``STRIDE`` tokens before the last ended.
+        file: the checkpoint's tokenizer, see :func:`open_tokenizer`.
+
+    Raises:
+        UsageError: where the card's sequences are too short for windows.
     """
-    if len(lengths) == 1:
-        return [np.ones(lengths[0], bool)]
-    step = lengths[0] - STRIDE
-    starts = [i * step for i in range(len(lengths))]
-    total = max(start + n for start, n in zip(starts, lengths, strict=True))
+    tokenizer, tensor = open_tokenizer(file), token_input(card)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    frame, length = Frame.of(tokenizer), tensor.shape[-1]
+    if length - len(frame) - QUESTION_TOKENS <= STRIDE:
+        raise UsageError(
+            f"{card.name}: sequences of {length} tokens leave no room for windows that share {STRIDE}"
+        )
+    questions = _tokenise(tokenizer, [question.strip() for question, _ in pairs])
+    contexts = _tokenise(tokenizer, [context for _, context in pairs], report)
+    plan = []
+    for number, (question, context) in enumerate(pairs):
+        asked = questions[question.strip()][0][:QUESTION_TOKENS]
+        spans = _spans(len(contexts[context][0]), length - len(frame) - len(asked))
+        plan += [(number, asked, context, *span) for span in zip(spans, _best(spans), strict=True)]
+    windows = Windows(
+        question=np.array([row[0] for row in plan], np.int32),
+        ids=np.full((len(plan), length), tensor.pad, np.int32),
+        mask=np.zeros((len(plan), length), np.uint8),
+        segments=np.zeros((len(plan), length), np.uint8),
+        offsets=np.full((len(plan), length, 2), -1, np.int32),
+        best_context=np.zeros((len(plan), length), bool),
+    )
+    for row, (_, asked, context, (start, stop), best) in enumerate(plan):
+        ids, offsets = contexts[context]
+        head = [*frame.before[0], *asked, *frame.between[0]]
+        first, last = len(head), len(head) + stop - start
+        end = last + len(frame.after[0])
+        windows.ids[row, :first] = head
+        windows.ids[row, first:last] = ids[start:stop]
+        windows.ids[row, last:end] = frame.after[0]
+        windows.mask[row, :end] = 1
+        own = [frame.first_segment] * len(asked)
+        windows.segments[row, :first] = [*frame.before[1], *own, *frame.between[1]]
+        windows.segments[row, first:last] = frame.second_segment
+        windows.segments[row, last:end] = frame.after[1]
+        windows.offsets[row, first:last] = offsets[start:stop]
+        windows.best_context[row, first:last] = best
+    return windows
+
+
+def _tokenise(
+    tokenizer: Any, texts: Sequence[str], report: Report | None = None
+) -> dict[str, tuple[Array, Array]]:
+    """Return (ids, offsets) of each distinct text."""
+    distinct = list(dict.fromkeys(texts))
+    found = {}
+    for start in range(0, len(distinct), _CHUNK):
+        if report is not None:
+            report(start / len(distinct))
+        chunk = distinct[start : start + _CHUNK]
+        encoded = tokenizer.encode_batch(chunk, add_special_tokens=False)
+        for text, encoding in zip(chunk, encoded, strict=True):
+            offsets = np.array(encoding.offsets, np.int32).reshape(-1, 2)
+            found[text] = np.array(encoding.ids, np.int32), offsets
+    return found
+
+
+def _spans(tokens: int, room: int) -> list[tuple[int, int]]:
+    """Parts of a context (first token, last + 1) that fit; each shares STRIDE with the next."""
+    spans = [(0, min(tokens, room))]
+    while spans[-1][1] < tokens:
+        start = spans[-1][0] + room - STRIDE
+        spans.append((start, min(tokens, start + room)))
+    return spans
+
+
+def _best(spans: Sequence[tuple[int, int]]) -> list[Array]:
+    """For each part of a context, which of its tokens have their best context there.
+
+    A token's score in a part is min(tokens to its left, to its right) + 0.01 x the part's tokens;
+    the first part with the best score wins.
+    """
+    if len(spans) == 1:
+        return [np.ones(spans[0][1], bool)]
+    total = spans[-1][1]
     best, winner = np.full(total, -1.0), np.full(total, -1)
-    for i, (start, n) in enumerate(zip(starts, lengths, strict=True)):
-        position = np.arange(n)
-        score = np.minimum(position, n - 1 - position) + 0.01 * n
-        better = score > best[start : start + n]
-        best[start : start + n][better] = score[better]
-        winner[start : start + n][better] = i
-    return [
-        winner[start : start + n] == i
-        for i, (start, n) in enumerate(zip(starts, lengths, strict=True))
-    ]
+    for i, (start, stop) in enumerate(spans):
+        position = np.arange(stop - start)
+        score = np.minimum(position, position[::-1]) + 0.01 * len(position)
+        better = score > best[start:stop]
+        best[start:stop][better] = score[better]
+        winner[start:stop][better] = i
+    return [winner[start:stop] == i for i, (start, stop) in enumerate(spans)]
