@@ -30,6 +30,7 @@ ORDER = (
     "hdr",
     "distribution",
     "attribution",
+    "early_stopping",
     "export",
     "windows",
     "stationarity",

@@ -79,6 +79,18 @@ def test_one_stall_is_charged_to_all_that_it_delays() -> None:
     assert result.service_time.p99 == pytest.approx(1e-4, rel=0.001)
 
 
+def test_a_stall_at_the_very_end_is_charged_and_not_lost() -> None:
+    """The last 0.5 s of the plan wait for a device that comes back after the window has ended."""
+    device = bmp.SimulatedDevice(bmp.Deterministic(1e-4), stall=(9.5, 2.0))
+    with bmp.LoadGenerator(device, clock="virtual") as gen:
+        result = gen.run(bmp.Constant(1000.0), duration=10.0)
+    assert result.completed == result.planned == result.latency.count
+    assert result.latency.max == pytest.approx(2.0, rel=0.01)
+    # 500 of 10 000 queries wait for between 1.55 s (the last of them) and 2 s.
+    assert result.latency.quantile(0.96) > 1.5
+    assert result.queries_per_second == pytest.approx(950, rel=0.01)
+
+
 def test_a_virtual_run_is_repeatable_to_the_nanosecond() -> None:
     first = run(bmp.Exponential(SERVICE), 0.8, 5, 50_000)
     second = run(bmp.Exponential(SERVICE), 0.8, 5, 50_000)
