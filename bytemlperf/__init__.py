@@ -31,6 +31,7 @@ from bytemlperf.device import (
 )
 from bytemlperf.distribution import Distribution
 from bytemlperf.errors import BackendError, BytemlperfError, UsageError
+from bytemlperf.isolation import Isolated
 from bytemlperf.loadgen import LoadGenerator, RunInterrupted, measure
 from bytemlperf.patterns import (
     Arrivals,
@@ -64,6 +65,7 @@ __all__ = [
     "ErrorClass",
     "Exponential",
     "Gamma",
+    "Isolated",
     "LoadGenerator",
     "Lognormal",
     "NativeBackend",

@@ -7,7 +7,7 @@ import enum
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['ArrivalProcess', 'BackendSpec', 'Batching', 'Clock', 'ClosedLoop', 'Completion', 'ConstantArrivals', 'DeterministicService', 'DeviceModel', 'ExponentialService', 'GammaArrivals', 'Generator', 'Histogram', 'Interval', 'Live', 'LognormalService', 'OfflineArrivals', 'OnOffArrivals', 'OpenLoop', 'Phase', 'Pinning', 'PoissonArrivals', 'PythonHooks', 'ReplayArrivals', 'Run', 'RunData', 'RunSpec', 'SamplePool', 'SegmentedArrivals', 'SequenceArrivals', 'ServiceTime', 'SineArrivals', 'SuperposedArrivals', 'TableService', 'ThreadUsage', 'available_cores', 'run_virtual']
+__all__: list[str] = ['ArrivalProcess', 'BackendSpec', 'Batching', 'BridgeStats', 'Clock', 'ClosedLoop', 'Completion', 'ConstantArrivals', 'DeterministicService', 'DeviceModel', 'ExponentialService', 'GammaArrivals', 'Generator', 'Histogram', 'Interval', 'Live', 'LognormalService', 'OfflineArrivals', 'OnOffArrivals', 'OpenLoop', 'Phase', 'Pinning', 'PoissonArrivals', 'PythonHooks', 'ReplayArrivals', 'Run', 'RunData', 'RunSpec', 'SamplePool', 'SegmentedArrivals', 'SequenceArrivals', 'ServiceTime', 'SineArrivals', 'StagedInputs', 'SuperposedArrivals', 'TableService', 'ThreadUsage', 'available_cores', 'isolated_backend', 'run_virtual']
 class ArrivalProcess:
     """
     When queries are due: the same offsets for the same seed.
@@ -358,9 +358,43 @@ class Generator:
         """
     def start(self, spec: RunSpec) -> Run:
         ...
+class StagedInputs:
+    """
+    What isolated backends are fed, and where in a slot it goes.
+    """
+    @staticmethod
+    def columns(pool: SamplePool, offsets: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], slot_bytes: typing.SupportsInt | typing.SupportsIndex) -> StagedInputs:
+        """
+        offsets in the order of the columns' names
+        """
+    @staticmethod
+    def ready(queries: collections.abc.Sequence[tuple[collections.abc.Sequence[tuple[numpy.ndarray, typing.SupportsInt | typing.SupportsIndex]], typing.SupportsInt | typing.SupportsIndex]], slot_bytes: typing.SupportsInt | typing.SupportsIndex) -> StagedInputs:
+        """
+        queries: ([(array, offset)], samples) of each
+        """
+class BridgeStats:
+    """
+    What the bridges of a generator's instances cost and went through.
+    """
+    def __init__(self) -> None:
+        ...
+    def hop(self) -> Histogram:
+        """
+        ns from posting a batch to its answer, less the backend's own time.
+        """
+    @property
+    def deaths(self) -> list[str]:
+        ...
+    @property
+    def restarts(self) -> int:
+        ...
 def available_cores() -> list[int]:
     """
     Processors that this process may run on.
+    """
+def isolated_backend(*, inputs: StagedInputs, children: typing.Any, keep: typing.Any, failure_of: typing.Any, stats: BridgeStats, max_in_flight: typing.SupportsInt | typing.SupportsIndex, spin: typing.SupportsInt | typing.SupportsIndex, restarts: typing.SupportsInt | typing.SupportsIndex, hang_after: typing.SupportsInt | typing.SupportsIndex, beat_within: typing.SupportsInt | typing.SupportsIndex) -> BackendSpec:
+    """
+    A BackendSpec of instances in processes of their own; ns.
     """
 def run_virtual(spec: RunSpec, device: DeviceModel, batch: typing.SupportsInt | typing.SupportsIndex) -> RunData:
     """

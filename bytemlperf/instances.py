@@ -57,6 +57,13 @@ def in_flight(backend: Any) -> int:
     return depth
 
 
+def threads_of(backend: Any) -> int:
+    """Return the threads that an instance computes with, as far as the backend says."""
+    kind = backend.func if isinstance(backend, functools.partial) else backend
+    found = getattr(kind, "threads_per_instance", 1)
+    return found if isinstance(found, int) else 1
+
+
 def _call(instance: Any) -> Predict:
     """What the core calls: submit where there is one, else predict."""
     call: Predict = instance.submit if hasattr(instance, "submit") else instance.predict

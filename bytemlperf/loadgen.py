@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from bytemlperf.batching import Dynamic
 from bytemlperf.device import NativeBackend, NullBackend, SimulatedDevice
 from bytemlperf.errors import BackendError, UsageError
 from bytemlperf.instances import in_flight, instance_maker
+from bytemlperf.isolation import Isolated
 from bytemlperf.overhead import Setup, overhead_of
 from bytemlperf.patterns import ClosedLoop, Constant, Gamma, Pattern, Poisson, horizon_of
 from bytemlperf.pinning import Pin
@@ -33,6 +34,9 @@ from bytemlperf.samples import Samples, backend_spec, native_spec
 from bytemlperf.stopping import StoppingRule
 from bytemlperf.verdicts import Facts, judge
 from bytemlperf.windows import Windows
+
+if TYPE_CHECKING:
+    from bytemlperf.isolation.children import Isolation
 
 __all__ = ["LoadGenerator", "Progress", "RunInterrupted", "measure"]
 
@@ -57,7 +61,7 @@ class LoadGenerator:
         backend: a callable ``feeds -> outputs``; a RuntimeBackend object (shared by all
             instances, so it must be thread-safe), class or ``functools.partial`` of a class
             (built once for each instance, on its own thread); a :class:`NativeBackend`; a
-            :class:`SimulatedDevice`; or a :class:`NullBackend`. One with ``submit(feeds, done)``
+            :class:`SimulatedDevice`; a :class:`NullBackend`; or an :class:`Isolated` one. One with ``submit(feeds, done)``
             is asynchronous: ``done(outputs)`` or ``done(error=...)`` is called once for each
             batch, from any thread; ``max_in_flight`` batches are submitted ahead.
         samples: ``{name: array}`` whose rows are samples (:class:`Shared` where an input has no
@@ -104,6 +108,7 @@ class LoadGenerator:
         self._samples = samples
         self._clock = _clock(clock)
         self._generator: _core.Generator | None = None
+        self._isolation: Isolation | None = None
         self._kept: dict[int, Any] = {}
         _open_generators.add(self)
 
@@ -205,6 +210,9 @@ class LoadGenerator:
         if self._generator is not None:
             self._generator.close()
             self._generator = None
+        if self._isolation is not None:
+            self._isolation.close()
+            self._isolation = None
 
     def __enter__(self) -> Self:
         return self
@@ -218,7 +226,11 @@ class LoadGenerator:
         self.close()
 
     def _abandon(self) -> None:
-        """Leave calls behind that do not return, with the threads that they are on."""
+        """Leave calls behind that do not return, with the threads that they are on. A child can be
+        ended instead, and its calls return.
+        """
+        if self._isolation is not None:
+            self._isolation.kill()
         if self._generator is not None:
             self._generator.abandon()
         self.close()
@@ -240,6 +252,13 @@ class LoadGenerator:
             model = self.backend.to_core()
             return _core.BackendSpec.device(model, self.batch_size, seed, spin), servers
         capacity = self.batching.max_samples if self.batching else None
+        if isinstance(self.backend, Isolated):
+            from bytemlperf.isolation.children import Isolation  # asked for by few
+
+            self._isolation = Isolation(
+                self.backend, self._samples, self.batch_size, capacity, self.instances, self._keep
+            )
+            return self._isolation.spec, self.instances
         if isinstance(self.backend, NativeBackend):
             config = json.dumps(dict(self.backend.config))
             path = os.fspath(self.backend.path)
@@ -390,6 +409,7 @@ class LoadGenerator:
                 for thread in data.threads
             ],
             "python": sys.version.split()[0],
+            "isolation": None if self._isolation is None else self._isolation.facts(),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
 

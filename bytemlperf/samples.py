@@ -63,7 +63,7 @@ def backend_spec(
     if not len(samples):
         raise UsageError("samples: the list of ready queries is empty")
     ready = [_freeze(_contiguous(q)) if isinstance(q, Mapping) else q for q in samples]
-    counts = [_samples_in(q, batch_size) for q in ready]
+    counts = [samples_in(q, batch_size) for q in ready]
     return _core.BackendSpec.prepared(hooks, ready, counts)
 
 
@@ -71,7 +71,8 @@ def _contiguous(feeds: Mapping[str, Any]) -> dict[str, Array]:
     return {name: np.ascontiguousarray(value) for name, value in feeds.items()}
 
 
-def _samples_in(query: Any, default: int) -> int:
+def samples_in(query: Any, default: int) -> int:
+    """Return the leading dimension of a ready query's first array that has one."""
     if isinstance(query, Mapping):
         for array in query.values():
             if array.ndim:

@@ -43,6 +43,7 @@ ORDER = (
     "progress",
     "samples",
     "instances",
+    "isolation",
     "overhead",
     "stopping",
     "verdicts",

@@ -33,7 +33,9 @@ enum class Reply : std::uint8_t { kTaken, kRepeated, kLate };
 class CompletionSink {
   public:
     virtual ~CompletionSink() = default;
-    virtual Reply complete(Handle handle, Nanos at, std::optional<Failure> failure) noexcept = 0;
+    // `entered`: where it became known after submit() only; 0 keeps what submit() stamped.
+    virtual Reply complete(Handle handle, Nanos at, std::optional<Failure> failure,
+                           Nanos entered = 0) noexcept = 0;
 };
 
 // All calls on one instance come from one thread, in the order open, (gather, predict or submit)*,
@@ -70,6 +72,11 @@ class Backend {
                         CallStamps& /*stamps*/) noexcept {
         return false;
     }
+
+    // True where a call that nobody waits for any more can be ended: interrupt(), from any thread,
+    // makes every batch in flight come back with a failure.
+    [[nodiscard]] virtual bool interruptible() const noexcept { return false; }
+    virtual void interrupt() noexcept {}
 
     // Told before the instance's thread waits for work: what is held for the next call is let go.
     virtual void pause() noexcept {}

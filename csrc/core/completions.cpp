@@ -17,7 +17,8 @@ bool Completions::give_up(Handle handle) noexcept {
     return slots_[handle % kSlots].state.compare_exchange_strong(expected, handle | kGivenUp);
 }
 
-Reply Completions::complete(Handle handle, Nanos at, std::optional<Failure> failure) noexcept {
+Reply Completions::complete(Handle handle, Nanos at, std::optional<Failure> failure,
+                            Nanos entered) noexcept {
     Slot& slot = slots_[handle % kSlots];
     Handle seen = handle;
     if (!slot.state.compare_exchange_strong(seen, handle | kAnswered)) {
@@ -28,7 +29,7 @@ Reply Completions::complete(Handle handle, Nanos at, std::optional<Failure> fail
         late_.fetch_add(1);
         return Reply::kLate;
     }
-    slot.done = {at, std::move(failure)};
+    slot.done = {at, std::move(failure), entered};
     ready_.fetch_or(std::uint64_t{1} << (handle % kSlots), std::memory_order_release);
     bell_->ring_all();
     return Reply::kTaken;

@@ -24,6 +24,7 @@ class Completions final : public CompletionSink {
     struct Done {
         Nanos at;
         std::optional<Failure> failure;
+        Nanos entered;  // 0: as submit() stamped it
     };
 
     // The instance's thread: a batch is about to be submitted from this slot.
@@ -42,7 +43,8 @@ class Completions final : public CompletionSink {
     }
     [[nodiscard]] bool any() const noexcept { return ready_.load(std::memory_order_acquire) != 0; }
 
-    Reply complete(Handle handle, Nanos at, std::optional<Failure> failure) noexcept override;
+    Reply complete(Handle handle, Nanos at, std::optional<Failure> failure,
+                   Nanos entered = 0) noexcept override;
 
     [[nodiscard]] std::uint64_t late() const noexcept { return late_.load(); }
     [[nodiscard]] std::uint64_t repeated() const noexcept { return repeated_.load(); }

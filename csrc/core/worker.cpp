@@ -10,6 +10,8 @@ namespace bytemlperf {
 namespace {
 
 constexpr Nanos kIdleWait = 20'000'000;  // how long an idle worker sleeps before it looks again
+// A call that is merely late is left alone; the run's own grace at its end is longer.
+constexpr Nanos kInterruptAfter = 200'000'000;
 
 }  // namespace
 
@@ -35,6 +37,7 @@ void Worker::begin(Backend& backend) {
     backend_ = &backend;
     const std::uint32_t in_flight = std::min(backend.max_in_flight(), Completions::kSlots);
     asynchronous_ = in_flight > 0;
+    interruptible_ = backend.interruptible();
     {
         const auto lock = guard();
         flights_.resize(std::max(1U, in_flight));
@@ -226,6 +229,7 @@ void Worker::start(InFlight& flight, const Batch& batch) {
 
 void Worker::drain() {
     completions_->drain([this](std::uint32_t slot, const Completions::Done& done) {
+        if (done.entered != 0) flights_[slot].entered = done.entered;
         settle(flights_[slot], done.at, done.failure);
     });
 }
@@ -293,8 +297,15 @@ void Worker::expire(Nanos now, Recorder& watchdog) {
         }
         if (!all) continue;
         flight.lost = true;
-        if (asynchronous_) completions_->give_up(flight.handle);
+        flight.lost_at = now;
+        if (asynchronous_ && !interruptible_) completions_->give_up(flight.handle);
         run_.bell->ring_all();  // its instance may have nothing left to wait for
+    }
+    const auto overdue = [now](const InFlight& flight) {
+        return flight.lost && now - flight.lost_at > kInterruptAfter;
+    };
+    if (interruptible_ && std::all_of(flights_.begin(), flights_.end(), overdue)) {
+        backend_->interrupt();
     }
 }
 

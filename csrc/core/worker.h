@@ -76,7 +76,9 @@ class Worker {
         Nanos entered = 0;
         Handle handle = 0;
         bool busy = false;
-        bool lost = false;  // every query has expired; the slot is never used again
+        // Every query has expired: the slot is not used again before its batch has come back.
+        bool lost = false;
+        Nanos lost_at = 0;
     };
 
     [[nodiscard]] std::unique_lock<std::mutex> guard();
@@ -95,6 +97,7 @@ class Worker {
     Recorder& recorder_;
     Backend* backend_ = nullptr;
     bool asynchronous_ = false;
+    bool interruptible_ = false;
     std::shared_ptr<Completions> completions_;
     std::vector<InFlight> flights_;
     std::vector<Submission> forming_;

@@ -6,4 +6,5 @@ PYBIND11_MODULE(_core, m) {
     bytemlperf::register_device(m);
     bytemlperf::register_results(m);
     bytemlperf::register_generator(m);
+    bytemlperf::register_isolation(m);
 }

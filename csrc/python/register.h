@@ -18,5 +18,6 @@ void register_arrivals(pybind11::module_& m);
 void register_device(pybind11::module_& m);
 void register_results(pybind11::module_& m);
 void register_generator(pybind11::module_& m);
+void register_isolation(pybind11::module_& m);
 
 }  // namespace bytemlperf

@@ -8,6 +8,7 @@
 #include "core/generator.h"
 #include "core/plugin.h"
 #include "core/virtual_run.h"
+#include "python/backend_spec.h"
 #include "python/python_backend.h"
 #include "python/register.h"
 
@@ -16,13 +17,6 @@ namespace bytemlperf {
 namespace py = pybind11;
 
 namespace {
-
-// Makes the instances of a run; Python passes one of these, the generator owns what it makes.
-using BackendFactory = std::function<std::unique_ptr<Backend>(Clock)>;
-
-struct BackendSpec {
-    BackendFactory make;
-};
 
 BackendSpec null_backend(std::uint32_t batch) {
     return {[batch](Clock clock) { return std::make_unique<NullBackend>(clock, batch); }};
@@ -84,8 +78,10 @@ std::shared_ptr<SamplePool> make_pool(
     const std::map<std::string, std::pair<py::array, bool>>& arrays, std::uint64_t rows,
     std::uint32_t batch) {
     std::vector<Column> columns;
+    py::list kept;
     for (const auto& [name, entry] : arrays) {
         const auto& [array, shared] = entry;
+        kept.append(array);
         const auto bytes = static_cast<std::size_t>(array.nbytes());
         Column column{name,
                       static_cast<const std::byte*>(array.data()),
@@ -98,7 +94,7 @@ std::shared_ptr<SamplePool> make_pool(
         column.shape.assign(array.shape() + (shared ? 0 : 1), array.shape() + array.ndim());
         columns.push_back(std::move(column));
     }
-    return std::make_shared<SamplePool>(std::move(columns), rows, batch);
+    return keeping(std::make_unique<SamplePool>(std::move(columns), rows, batch), kept);
 }
 
 py::dict to_arrays(const bytemlperf_outputs& outputs) {
@@ -120,18 +116,12 @@ BackendSpec native_backend(const std::string& path, const std::string& config,
                            std::uint32_t batch, std::uint32_t capacity, const py::object& keep) {
     auto library = std::make_shared<const PluginLibrary>(path);
     PluginOptions options{config, pool.value_or(nullptr), batch, capacity, {}};
-    auto keeper = std::shared_ptr<py::object>(new py::object(keep), [](py::object* held) {
+    options.keep = [keeper = held_without_gil(keep)](const std::vector<Submission>& queries,
+                                                     std::uint32_t samples,
+                                                     const bytemlperf_outputs& outputs) {
         const py::gil_scoped_acquire gil;
-        delete held;
-    });
-    options.keep = [keeper](const std::vector<Submission>& queries, std::uint32_t samples,
-                            const bytemlperf_outputs& outputs) {
-        const py::gil_scoped_acquire gil;
-        py::list numbers;
-        for (const Submission& s : queries) {
-            numbers.append(s.counted ? py::object(py::int_(s.query)) : py::object(py::none()));
-        }
-        (*keeper)(numbers, std::vector<std::uint32_t>(queries.size(), samples), to_arrays(outputs));
+        (*keeper)(counted_queries(queries), std::vector<std::uint32_t>(queries.size(), samples),
+                  to_arrays(outputs));
     };
     return {[library, options](Clock clock) -> std::unique_ptr<Backend> {
         return std::make_unique<PluginBackend>(clock, library, options);
@@ -202,8 +192,7 @@ void register_generator(py::module_& m) {
         .def_property_readonly("drift_ppm", &Clock::drift_ppm);
 
     py::class_<SamplePool, std::shared_ptr<SamplePool>>(m, "SamplePool")
-        .def(py::init(&make_pool), py::arg("arrays"), py::arg("rows"), py::arg("batch"),
-             py::keep_alive<1, 2>())
+        .def(py::init(&make_pool), py::arg("arrays"), py::arg("rows"), py::arg("batch"))
         .def_property_readonly("period", &SamplePool::period)
         .def("first_row", &SamplePool::first_row, py::arg("query"))
         .def("contiguous", &SamplePool::contiguous, py::arg("query"));

@@ -1,0 +1,303 @@
+"""Backends in processes of their own: what they answer, and what happens when they die."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bytemlperf as bmp
+
+
+def load_planted() -> Any:
+    """Import planted.py by its file, as a user's module that lies on no path."""
+    file = Path(__file__).with_name("planted.py")
+    spec = importlib.util.spec_from_file_location("planted", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules["planted"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+planted = load_planted()
+X = np.arange(10, dtype=np.float32).reshape(10, 1)
+
+
+def run(
+    backend: Any, queries: int = 20, samples: Any = None, clients: int = 1, **arguments: Any
+) -> bmp.Result:
+    names = ("batch_size", "batching", "instances")
+    options = {k: arguments.pop(k) for k in names if k in arguments}
+    feeds = {"x": X} if samples is None else samples
+    with bmp.LoadGenerator(backend, feeds, **options) as generator:
+        return generator.run(
+            bmp.ClosedLoop(clients), queries=queries, keep_outputs=True, **arguments
+        )
+
+
+def isolated(deed: str, **options: Any) -> bmp.Isolated:
+    return bmp.Isolated(partial(planted.Planted, deed), **options)
+
+
+def check_outputs(result: bmp.Result, batch_size: int = 1) -> None:
+    """Every query that was answered has its own rows, doubled."""
+    assert result.outputs is not None
+    for query, outputs in enumerate(result.outputs):
+        if outputs is not None:
+            rows = (query * batch_size + np.arange(batch_size)) % len(X)
+            np.testing.assert_array_equal(outputs["y"], 2 * X[rows])
+
+
+@pytest.mark.parametrize(
+    "backend", [planted.double, planted.Planted, planted.Planted(), planted.Pooled]
+)
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_an_isolated_backend_answers_as_it_does_at_home(backend: Any, batch_size: int) -> None:
+    result = run(bmp.Isolated(backend), batch_size=batch_size)
+    assert (result.completed, result.errors) == (20, 0), result.error_types
+    check_outputs(result, batch_size)
+    stamps = result.stamps["stamps"]
+    order = ("intended", "submitted", "ready", "entered", "completed")
+    assert all((stamps[a] <= stamps[b]).all() for a, b in pairwise(order))
+    isolation = result.environment["isolation"]
+    assert isolation["restarts"] == 0
+    assert isolation["hop_p50_us"] > 0
+
+
+def test_queries_are_merged_and_instances_are_children() -> None:
+    result = run(
+        bmp.Isolated(planted.Planted),
+        queries=100,
+        clients=8,
+        instances=2,
+        batching=bmp.Dynamic(max_samples=4, max_delay=0.002),
+    )
+    assert result.completed == 100
+    assert result.batches < 100
+    check_outputs(result)
+
+
+def test_ready_queries_shared_inputs_and_other_outputs() -> None:
+    ready = [{"x": X[:2]}, {"x": X[2:3]}]
+    result = run(bmp.Isolated(planted.everything), samples=ready, queries=4, batch_size=2)
+    assert result.errors == 0, result.error_types
+    first, second = result.outputs[2:]  # type: ignore[index]
+    assert first["list"][1] == "text"
+    assert first["tuple"] == (None, 1.5)
+    np.testing.assert_array_equal(first["x"], X[:2])
+    np.testing.assert_array_equal(second["x"], X[2:3])
+    assert second["scalar"] == 2.0
+    shared = {"x": X, "bias": bmp.Shared(np.float32([5, 6]))}
+    result = run(bmp.Isolated(planted.add_bias), samples=shared, queries=12)
+    for query, outputs in enumerate(result.outputs or []):
+        np.testing.assert_array_equal(outputs["y"], X[query % 10] + [[5, 6]])
+
+
+def test_outputs_may_grow() -> None:
+    ready = [{"n": np.full((1, 1), 10**k)} for k in range(7)]
+    result = run(bmp.Isolated(planted.zeros), samples=ready, queries=14)
+    assert [len(o["y"]) for o in result.outputs or []] == 2 * [10**k for k in range(7)]
+
+
+DEATHS = {
+    "read_null": ("BackendCrashed", "SIGSEGV"),
+    "abort": ("BackendCrashed", "SIGABRT"),
+    "leave": ("BackendCrashed", "exited with code 7"),
+    "write_to_inputs": ("BackendCrashed", "SIGSEGV"),
+}
+FAULTS = {
+    "fail": ("ValueError", "planted"),
+    "shape": ("BadOutputs", "output 'y': expected an array with 1 rows"),
+    "foreign": ("TypeError", "may lie on a device"),
+}
+
+
+@pytest.mark.parametrize("deed", [*DEATHS, *FAULTS])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_planted_fault_fails_its_query_only(deed: str, asynchronous: bool) -> None:
+    backend = bmp.Isolated(partial(planted.Pooled if asynchronous else planted.Planted, deed))
+    if asynchronous and deed == "shape":
+        pytest.skip("without predict() a backend promises no rows")
+    result = run(backend)
+    kind, message = (DEATHS | FAULTS)[deed]
+    assert (result.completed, result.errors) == (18, 2)
+    assert set(result.error_types) == {kind}
+    assert message in result.error_types[kind].first
+    assert result.environment["isolation"]["restarts"] == (2 if deed in DEATHS else 0)
+    check_outputs(result)
+    assert not result.valid
+
+
+def test_the_last_words_of_a_child_are_in_the_error(tmp_path: Path) -> None:
+    result = run(isolated("abort", log_dir=tmp_path))
+    message = result.error_types["BackendCrashed"].first
+    assert "the device is on fire" in message
+    assert "in abort" in message  # where it was
+    assert str(tmp_path / "instance-0.log") in message
+    assert (tmp_path / "instance-0.log").read_text().count("on fire") == 2
+
+
+@pytest.mark.parametrize(
+    ("deed", "options", "message"),
+    [
+        ("hang", {"hang_after": 0.3}, "no answer within 0.3 s"),
+        ("hold_gil", {"beat_within": 0.6}, "no sign of life for 0.6 s"),
+    ],
+)
+def test_a_hang_is_ended_and_named(deed: str, options: Any, message: str) -> None:
+    result = run(isolated(deed, **options), queries=10)
+    assert (result.completed, result.errors) == (9, 1)
+    first = result.error_types["BackendHung"].first
+    assert message in first
+    assert f"in {deed}" in first  # the stack of the call
+    check_outputs(result)
+
+
+@pytest.mark.parametrize("kind", [planted.Planted, planted.Pooled])
+def test_a_hang_is_ended_by_the_timeout_of_its_query(kind: type) -> None:
+    x = np.array([[planted.BAD], *([[0.0]] * 99)], np.float32)
+    backend = bmp.Isolated(partial(kind, "hang"), restarts=1)
+    clients = 1 if kind is planted.Planted else 4
+    result = run(backend, 60, {"x": x}, clients=clients, timeout=0.3)
+    assert result.completed + result.timeouts + result.errors == 60
+    assert result.timeouts >= 1
+    if kind is planted.Planted:
+        deaths = result.environment["isolation"]["deaths"]
+        assert "no answer within the timeout" in deaths[0]
+        # Queries that wait for the new child may time out as well; those after it are answered.
+        assert result.outputs is not None
+        assert result.outputs[-1] is not None
+
+
+def test_restarts_are_counted_and_end() -> None:
+    result = run(isolated("leave", restarts=1), queries=40)
+    assert result.environment["isolation"]["restarts"] == 1
+    # 3 answers, the first death; 9 answers of the new child, its death; then nothing.
+    assert (result.completed, result.errors) == (12, 28)
+    with bmp.LoadGenerator(isolated("leave", restarts=0), {"x": X}) as generator:
+        assert generator.run(bmp.ClosedLoop(), queries=3).completed == 3
+        assert generator.run(bmp.ClosedLoop(), queries=5).completed == 3
+
+
+@pytest.mark.parametrize(
+    ("deed", "message"), [("fail to load", "no device"), ("die in load", "SIGBUS")]
+)
+def test_a_backend_that_cannot_be_loaded(deed: str, message: str) -> None:
+    with pytest.raises(bmp.BackendError, match=message):
+        run(isolated(deed))
+
+
+def test_a_second_completion_is_refused_and_counted() -> None:
+    result = run(bmp.Isolated(planted.Twice), queries=5)
+    assert (result.completed, result.errors) == (5, 0)
+    (answers,) = (verdict for verdict in result.verdicts if verdict.name == "answers")
+    assert not answers.ok
+    check_outputs(result)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: run(bmp.Isolated(lambda feeds: None)), "top level"),
+        (lambda: run(bmp.Isolated(planted.double, python="/no/such/python")), "no such Python"),
+        (lambda: run(bmp.Isolated(planted.double), samples=["text"]), "takes arrays"),
+        (
+            lambda: run(bmp.Isolated(planted.double), samples={"x": np.array([None])}),
+            "dtype object",
+        ),
+        (lambda: bmp.Isolated(planted.double, restarts=-1), "restarts"),
+        (lambda: bmp.Isolated(planted.double, hang_after=0), "hang_after"),
+    ],
+)
+def test_what_cannot_be_isolated_is_refused(make: Any, message: str) -> None:
+    with pytest.raises(bmp.UsageError, match=message):
+        make()
+
+
+def children_of(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def gone(pid: int) -> bool:
+    """True when the process has ended within two seconds."""
+    for _ in range(200):
+        stat = Path(f"/proc/{pid}/stat")
+        if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
+            return True
+        time.sleep(0.01)
+    return False
+
+
+SCRIPT = textwrap.dedent("""
+    import sys, time
+    import bytemlperf as bmp
+
+    class Slow:
+        def load(self, n): print("loaded", flush=True)
+        def predict(self, feeds): time.sleep(0.05)
+
+    if __name__ == "__main__":
+        backend = bmp.Isolated(Slow, log_dir=sys.argv[1])
+        generator = bmp.LoadGenerator(backend)
+        try:
+            generator.run(bmp.ClosedLoop(), duration=60)
+        except bmp.RunInterrupted as stop:
+            print("kept", stop.result and stop.result.errors, flush=True)
+            raise SystemExit(130)
+""")
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Any:
+    """A script in whose child a call is going on: (process, the child's pid)."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    log = tmp_path / "instance-0.log"
+    for _ in range(1000):
+        if log.exists() and "loaded" in log.read_text():
+            break
+        time.sleep(0.01)
+    (child,) = children_of(process.pid)
+    with process:
+        yield process, child
+        process.kill()
+
+
+def test_ctrl_c_ends_the_run_and_the_child(running: Any) -> None:
+    process, child = running
+    # As from a terminal: to the whole foreground group, of which the child is no part.
+    assert os.getpgid(child) != os.getpgid(process.pid)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert out.startswith("kept 0")
+    assert gone(child)
+
+
+def test_no_child_outlives_its_parent(running: Any) -> None:
+    process, child = running
+    process.kill()
+    process.wait()
+    assert gone(child)
+
+
+def test_another_run_finds_no_child_of_the_one_before() -> None:
+    before = set(children_of(os.getpid()))
+    run(isolated("read_null"))
+    assert set(children_of(os.getpid())) == before
