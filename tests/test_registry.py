@@ -22,7 +22,8 @@ def test_shipped_backends_are_found_by_any_case() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("SPUU", "did you mean 'SPU'"), ("GOYA", "HPU"), ("X", "known: CPU")]
+    ("name", "message"),
+    [("SPUU", "did you mean 'SPU'"), ("GOYA", "HPU"), ("X", r"known: BYTEIR, CPU")],
 )
 def test_unknown_hardware_gets_a_hint(name: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):

@@ -88,11 +88,14 @@ def run_task(request: Request, screen: Screen, version: str) -> Task:
 
 
 def prepare(request: Request, screen: Screen, version: str) -> Task:
-    """Build and compile, and no more: there is no report."""
+    """Do what a task does until the model is compiled, and no more: there is no report."""
     task = Task(request, screen, version)
-    for step in (s for s in STEPS if s.run in (build_model, compile_model)):
-        with screen.step(step.name) as view:
-            view.outcome = step.run(task, view)
+    for step in STEPS:
+        if step.needed(task):
+            with screen.step(step.name) as view:
+                view.outcome = step.run(task, view)
+        if step.run is compile_model:
+            break
     return task
 
 
