@@ -66,7 +66,8 @@ def test_intervals_of_scores() -> None:
     )
     assert proportion(5, 5, 100.0).value == 100.0
     assert mean_score([0.0, 1.0] * 50).value == 0.5
-    assert mean_score([1.0]).low == 1.0
+    assert mean_score([1.0]) == proportion(1, 1)
+    assert mean_score([0.0, 0.5, 1.0]).high == 1.0
 
 
 @pytest.mark.parametrize(

@@ -450,3 +450,31 @@ def test_missing_files_say_where_they_go_and_a_sample_runs_when_asked(
         expected = (5, *tensor.shape) if tensor.batched else tensor.shape
         assert feeds[tensor.name].shape == expected
         assert feeds[tensor.name].dtype == tensor.dtype
+
+
+def test_a_real_model_agrees_at_every_batch_size(tmp_path: Path) -> None:
+    ort = pytest.importorskip("onnxruntime")
+    pytest.importorskip("sklearn")
+    from bytemlperf.numeric import compare
+    from bytemlperf.zoo import open_model
+
+    digits = open_model("digits-onnx-fp32")
+    data = open_dataset(digits)
+    session = ort.InferenceSession(str(digits.path), providers=["CPUExecutionProvider"])
+
+    def predict(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"logits": session.run(["logits"], dict(feeds))[0]}
+
+    samples = data.select(20.0, seed=3)
+    assert len(samples) % 3
+    assert len(samples) % 8
+    found = []
+    for batch in (1, 3, 8):
+        task: Any = SimpleNamespace(dataset=data, batch_sizes=(batch,))
+        found.append(run_samples(task, predict, samples, 2, Step(None, None)))
+    scores = [
+        data.score(samples, {"logits": np.stack([o[s]["logits"] for s in samples])}) for o in found
+    ]
+    assert scores[0] == scores[1] == scores[2]
+    for other in found[1:]:
+        assert compare(found[0], other).within(digits.card.tolerance)

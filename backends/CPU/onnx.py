@@ -31,6 +31,10 @@ def _compile(config: CompileConfig, dataset: Dataset | None) -> Path:
     # Layout changes belong to one processor; "extended" stays valid on every one.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(compiled)
+    # Weights outside the model's file must not be looked for beside the compiled one.
+    options.add_session_config_entry(
+        "session.optimized_model_external_initializers_file_name", f"{compiled.name}.data"
+    )
     ort.InferenceSession(str(artifact), options, providers=["CPUExecutionProvider"])
     return compiled
 

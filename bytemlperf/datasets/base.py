@@ -34,7 +34,7 @@ class Metric:
         return Metric(factor * self.value, factor * self.low, factor * self.high, self.n)
 
 
-def proportion(hits: int, n: int, scale: float = 1.0) -> Metric:
+def proportion(hits: float, n: int, scale: float = 1.0) -> Metric:
     """A share of hits with Wilson's 95 % score interval (Wilson, JASA 1927)."""
     if n == 0:
         return Metric(math.nan, math.nan, math.nan, 0)
@@ -47,10 +47,14 @@ def proportion(hits: int, n: int, scale: float = 1.0) -> Metric:
 
 
 def mean_score(scores: Sequence[float], scale: float = 1.0) -> Metric:
-    """The mean of scores in [0, 1] with a 95 % interval from the normal approximation."""
+    """The mean of scores in [0, 1] with a 95 % interval from the normal approximation.
+
+    Where all scores are equal there is no variance to go by: then Wilson's interval of a share,
+    which is wider, since no scores in [0, 1] vary more than zeros and ones.
+    """
     n = len(scores)
-    if n == 0:
-        return Metric(math.nan, math.nan, math.nan, 0)
+    if n == 0 or min(scores) == max(scores):
+        return proportion(math.fsum(scores), n, scale)
     mean = math.fsum(scores) / n
     variance = math.fsum((s - mean) ** 2 for s in scores) / max(1, n - 1)
     half = Z95 * math.sqrt(variance / n)

@@ -15,7 +15,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from bytemlperf.backend import Array, Feeds
-from bytemlperf.datasets.base import Metric, ModelFacts, mean_score
+from bytemlperf.datasets.base import Metric, ModelFacts, mean_score, proportion
 from bytemlperf.datasets.prepared import cache_folder
 from bytemlperf.datasets.sources import SQUAD
 from bytemlperf.datasets.squad_features import Report, Windows, make_windows
@@ -215,7 +215,11 @@ class Squad:
             answer = best_answer(question.context, self.windows, scored)
             exact.append(max(exact_match(answer, truth) for truth in question.answers))
             f1.append(max(f1_score(answer, truth) for truth in question.answers))
-        found = {"Exact Match": mean_score(exact, 100.0), "F1 Score": mean_score(f1, 100.0)}
+        hits = int(sum(exact))
+        found = {
+            "Exact Match": proportion(hits, len(exact), 100.0),
+            "F1 Score": mean_score(f1, 100.0),
+        }
         share = len(exact) / len(samples) if samples else 1.0
         return found | {
             f"{name} (over windows, as ByteMLPerf 1.0)": metric.scaled(share)
