@@ -8,10 +8,11 @@ The load generator measures every vendor in the same way, so there is no ``bench
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -31,6 +32,7 @@ __all__ = [
     "Question",
     "RuntimeBackend",
     "Segment",
+    "TokenTimes",
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -55,6 +57,21 @@ class Question:
     default: bool | int | float | str
     choices: tuple[bool | int | float | str, ...] = ()
     depends: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TokenTimes:
+    """When a batch of prompts was answered, in seconds from the beginning of its call.
+
+    Attributes:
+        first_s: the first token of every prompt was there.
+        last_s: the last one was.
+        tokens: tokens that were generated for each prompt.
+    """
+
+    first_s: float
+    last_s: float
+    tokens: int
 
 
 @dataclass(frozen=True)
@@ -190,6 +207,9 @@ class RuntimeBackend(_Runtime, ABC):
 
     Optional members: ``submit(feeds, done)`` for asynchronous devices, with ``max_in_flight``.
     """
+
+    #: where ``predict`` of a model that generates notes when its tokens were there
+    token_log: ClassVar[MutableSequence[TokenTimes]] = deque(maxlen=0)
 
     @abstractmethod
     def version(self) -> str:

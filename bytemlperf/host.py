@@ -65,6 +65,15 @@ def fingerprint() -> str:
     return " | ".join(map(str, parts))
 
 
+def available_memory() -> int | None:
+    """Bytes that a program may take without pushing others out; None where the system says none."""
+    for line in _read("/proc/meminfo").splitlines():
+        key, _, value = line.partition(":")
+        if key == "MemAvailable":
+            return int(value.split()[0]) << 10
+    return None
+
+
 def environment() -> dict[str, Any]:
     """Return the facts of this host, its software and its load, JSON-ready."""
     cpu = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")

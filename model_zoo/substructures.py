@@ -7,6 +7,7 @@ sequence length is that of the card's inputs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,11 @@ def build(card: Card, config: Config, seed: int, weights: Path | None) -> Built:
         raise UsageError(f"{card.name} is a part of no checkpoint: --weights does not apply")
     with seeded(seed):
         module = network(card, config)
-    return from_torch(module, card, kind="seeded", source=f"seed {seed}")
+    built = from_torch(module, card, kind="seeded", source=f"seed {seed}")
+    if config["kind"] in ("gru", "lstm"):  # torch does not count them: matrices, once a step
+        matrices = sum(p.numel() for p in module.parameters() if p.dim() == 2)
+        built = replace(built, flops_per_sample=2.0 * matrices * card.inputs[0].shape[0])
+    return built
 
 
 def _attention(heads: int) -> Callable[..., Any]:

@@ -47,6 +47,8 @@ def runner_for(card: Card) -> Runner:
         from .torchscript import RUNNER
     elif card.format == "onnx":
         from .onnx import RUNNER
+    elif card.format == "eager":
+        from .eager import RUNNER
     elif card.format == "stablehlo":
         from .stablehlo import RUNNER
     else:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bytemlperf.backend import Feeds, Outputs, Predict, RuntimeBackend
+from bytemlperf.zoo.generation import Generator
 
 from .runner import runner_for
 
@@ -48,6 +49,10 @@ class Runtime(RuntimeBackend):
         return self._batch_size
 
     def predict(self, feeds: Feeds) -> Outputs:
+        if isinstance(self._predict, Generator):
+            outputs, times = self._predict.generate(feeds, self.workload.output_tokens or 1)
+            self.token_log.append(times)
+            return outputs
         return self._predict(feeds)
 
     def unload(self) -> None:

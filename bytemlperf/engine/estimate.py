@@ -42,7 +42,8 @@ def performance_bound_s(task: Task) -> float | None:
     if not workload.test_perf or workload.max_duration_s is None:
         return None
     loads = sum(load.duration_s or workload.max_duration_s for load in workload.loads)
-    return workload.max_duration_s * len(workload.batch_sizes) + loads
+    cases = len(workload.batch_sizes) * max(1, len(workload.input_tokens))
+    return workload.max_duration_s * cases + loads
 
 
 def time_left(task: Task, seconds_a_query: float, batch_size: int) -> str:

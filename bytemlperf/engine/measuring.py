@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
-from bytemlperf.datasets import Synthetic
+from bytemlperf.datasets import Dataset, Synthetic
 from bytemlperf.device import SimulatedDevice, Table
 from bytemlperf.engine.energy import PowerWatch, Watched
 from bytemlperf.engine.estimate import time_left
@@ -15,8 +16,8 @@ from bytemlperf.engine.task import Task
 from bytemlperf.errors import BytemlperfError
 from bytemlperf.loadgen import LoadGenerator, Progress, RunInterrupted
 from bytemlperf.patterns import ClosedLoop, Constant, Offline, Pattern, Poisson
-from bytemlperf.report.runs import performance_row, run_detail
-from bytemlperf.report.schema import EnergyDetail, RunDetail
+from bytemlperf.report.runs import generation_detail, performance_row, run_detail
+from bytemlperf.report.schema import EnergyDetail, GenerationDetail, RunDetail
 from bytemlperf.report.units import seconds
 from bytemlperf.result import Result
 from bytemlperf.samples import Samples
@@ -34,24 +35,29 @@ def measure_performance(task: Task, step: Step) -> str:
     """``clients`` clients in closed loop, ``iterations`` queries each, at every batch size."""
     workload, details = task.workload, task.report.details
     power = _power(task, step)
-    for number, batch_size in enumerate(task.batch_sizes):
-        with _generator(task, batch_size) as generator:
+    cases = list(product(task.batch_sizes, workload.input_tokens or (None,)))
+    for number, (batch_size, prompt) in enumerate(cases):
+        with _generator(task, batch_size, prompt) as generator:
             replies = _first_inferences(task, generator, batch_size, step)
             first = replies.first_s
             pattern = ClosedLoop(workload.clients)
             queries = workload.clients * workload.iterations
-            name = f"batch {batch_size} ({number + 1}/{len(task.batch_sizes)})"
+            case = f"batch {batch_size}" + (f", {prompt} tokens" if prompt else "")
+            name = f"{case} ({number + 1}/{len(cases)})"
             step.update(f"{name}: {time_left(task, first, batch_size)}")
 
             def keep(
                 result: Result,
                 watched: Watched,
-                size: int = batch_size,
+                case: str = case,
+                prompt: int | None = prompt,
                 replies: Replies = replies,
             ) -> None:
                 energy = watched.energy(result)
                 result = replies.judge(result)
-                detail = _detail(task, result, f"batch-{size}", workload.clients, energy)
+                file = case.replace(", ", "-").replace(" ", "-")
+                detail = _detail(task, result, file, workload.clients, energy)
+                detail.generation = _tokens(task, result, prompt)
                 details.performance.append(detail)
                 if result.completed:
                     task.report.performance.append(performance_row(result))
@@ -112,7 +118,14 @@ def _pattern(load: Load) -> Pattern:
     return Poisson(load.rate) if load.pattern == "poisson" else Constant(load.rate)
 
 
-def _generator(task: Task, batch_size: int) -> LoadGenerator:
+def _tokens(task: Task, result: Result, prompt: int | None) -> GenerationDetail | None:
+    """The times of the window's queries: the last that the instances have noted."""
+    if prompt is None or not (times := task.token_log[-result.completed :]):
+        return None
+    return generation_detail(result, times, prompt)
+
+
+def _generator(task: Task, batch_size: int, prompt: int | None = None) -> LoadGenerator:
     if task.simulated:
         if not issubclass(task.runtime_class, SimulatedRuntime):
             raise BytemlperfError("a simulated backend's Runtime must derive from SimulatedRuntime")
@@ -122,16 +135,19 @@ def _generator(task: Task, batch_size: int) -> LoadGenerator:
         return LoadGenerator(SimulatedDevice(table), batch_size=batch_size, clock="virtual")
     return LoadGenerator(
         task.runtime(),
-        _inputs(task, batch_size),
+        _inputs(task, batch_size, prompt),
         batch_size=batch_size,
         instances=task.instances,
     )
 
 
-def _inputs(task: Task, batch_size: int) -> Samples:
+def _inputs(task: Task, batch_size: int, prompt: int | None) -> Samples:
     """Distinct queries: rows of the data set where it is open, else synthetic ones."""
     rows = _DISTINCT * batch_size
-    dataset = task.dataset or Synthetic(task.card, rows, task.workload.seed)
+    if prompt is not None:
+        dataset: Dataset = Synthetic(task.card.with_prompt(prompt), rows, task.workload.seed)
+    else:
+        dataset = task.dataset or Synthetic(task.card, rows, task.workload.seed)
     return columns(task.card, dataset.feeds([i % len(dataset) for i in range(rows)]))
 
 

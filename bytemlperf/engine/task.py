@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Literal
 
 from bytemlperf import host
-from bytemlperf.backend import Array, CompileBackend, CompileInfo, NativeRuntime, RuntimeBackend
+from bytemlperf.backend import (
+    Array,
+    CompileBackend,
+    CompileInfo,
+    NativeRuntime,
+    RuntimeBackend,
+    TokenTimes,
+)
 from bytemlperf.datasets import Dataset
 from bytemlperf.device import NativeBackend
 from bytemlperf.engine.options import Answers
@@ -79,6 +86,7 @@ class Task:
         self.samples: list[int] = []
         self.reference: Outputs = {}
         self.outputs: Outputs = {}
+        self.token_log: list[TokenTimes] = []
 
     @property
     def simulated(self) -> bool:
@@ -124,7 +132,11 @@ class Task:
         if issubclass(self.runtime_class, NativeRuntime):
             native = self.runtime_class(self.compiled, self.model, self.workload)
             return NativeBackend(native.library(), native.config())
-        return partial(self.runtime_class, self.compiled, self.model, self.workload)
+        kind = self.runtime_class
+        if self.workload.output_tokens is not None:
+            # Instances are built by the generator: they find the log on their class.
+            kind = type(kind.__name__, (kind,), {"token_log": self.token_log})
+        return partial(kind, self.compiled, self.model, self.workload)
 
     @property
     def report_file(self) -> Path:

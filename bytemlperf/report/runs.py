@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from statistics import fmean
 
+from bytemlperf.backend import TokenTimes
 from bytemlperf.distribution import Distribution
 from bytemlperf.report.schema import (
     EnergyDetail,
+    GenerationDetail,
     IntervalDetail,
     OverheadDetail,
     Performance,
@@ -54,6 +58,23 @@ def run_detail(
         plan_hash=result.plan_hash,
         result_file=result_file,
         energy=energy,
+    )
+
+
+def generation_detail(
+    result: Result, times: Sequence[TokenTimes], input_tokens: int
+) -> GenerationDetail:
+    """Return the token times of a run; ``times`` are those of its queries."""
+    tokens = times[0].tokens
+    further = [(t.last_s - t.first_s) / (t.tokens - 1) for t in times if t.tokens > 1]
+    return GenerationDetail(
+        input_tokens=input_tokens,
+        output_tokens=tokens,
+        queries=len(times),
+        ttft_ms=1e3 * fmean(t.first_s for t in times),
+        ttft_max_ms=1e3 * max(t.first_s for t in times),
+        tpot_ms=1e3 * fmean(further) if further else None,
+        output_tokens_per_second=tokens * result.samples_per_second,
     )
 
 

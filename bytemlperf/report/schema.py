@@ -100,6 +100,18 @@ class OverheadDetail(_Block):
     )
 
 
+class GenerationDetail(_Block):
+    """Tokens of one measured load, timed by the backend from the beginning of a query's call."""
+
+    input_tokens: int
+    output_tokens: int
+    queries: int
+    ttft_ms: float = Field(description="mean time to the first token, without queueing")
+    ttft_max_ms: float
+    tpot_ms: float | None = Field(description="mean time of each further token; null for one")
+    output_tokens_per_second: float = Field(description="of all clients, in the window")
+
+
 class RunDetail(_Block):
     """One measured load."""
 
@@ -121,6 +133,7 @@ class RunDetail(_Block):
     unsent: int
     intervals: dict[str, IntervalDetail]
     verdicts: list[VerdictDetail]
+    generation: GenerationDetail | None = None
     valid: bool
     overhead: OverheadDetail | None = None
     late_causes: dict[str, float] = Field(

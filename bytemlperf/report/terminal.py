@@ -35,6 +35,7 @@ def show(console: Console, report: Report, path: Path) -> None:
     _conformance(console, report)
     if details.performance:
         console.print(_performance(details.performance))
+        _generation(console, details.performance)
     if details.loads:
         console.print(_loads(details.loads))
     _energy(console, report)
@@ -125,6 +126,18 @@ def _performance(runs: list[RunDetail]) -> Table:
     for run in runs:
         table.add_row(str(run.batch_size), *_figures(run))
     return table
+
+
+def _generation(console: Console, runs: list[RunDetail]) -> None:
+    for run in runs:
+        if (tokens := run.generation) is not None:
+            further = "" if tokens.tpot_ms is None else f", each further {tokens.tpot_ms:,.1f} ms"
+            console.print(
+                f"tokens   batch {run.batch_size}, {tokens.input_tokens} in, "
+                f"{tokens.output_tokens} out: first after {tokens.ttft_ms:,.1f} ms{further}; "
+                f"{tokens.output_tokens_per_second:.3g} tokens/s",
+                soft_wrap=True,
+            )
 
 
 def _loads(runs: list[RunDetail]) -> Table:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Framework = Literal["torch", "onnx", "tensorflow", "mhlo"]
-Format = Literal["torchscript", "onnx", "saved_model", "stablehlo"]
+Format = Literal["torchscript", "onnx", "saved_model", "stablehlo", "eager"]
 DType = Literal["float32", "float16", "int64", "int32", "uint8", "bool"]
 
 
@@ -92,3 +92,11 @@ class Card(BaseModel):
     def tolerance_at(self, precision: str) -> float:
         """Largest accepted absolute difference of an output computed at ``precision``."""
         return self.tolerances.get(precision.lower(), self.tolerance)
+
+    def with_prompt(self, tokens: int) -> Card:
+        """Return the card of the same model with prompts of this many tokens."""
+        inputs = tuple(
+            t.model_copy(update={"shape": (tokens,)}) if t.content == "token_ids" else t
+            for t in self.inputs
+        )
+        return self.model_copy(update={"inputs": inputs})

@@ -41,7 +41,8 @@ class Model:
         operators: kind of operator to its count in the exported graph.
         flops_per_sample: floating-point operations of one sample, or None where not counted.
         build_s: seconds that building, exporting and verifying took when it was built.
-        export_difference: largest absolute difference export vs source when it was verified.
+        export_difference: largest absolute difference export vs source when it was verified; None
+            where nothing was exported.
         cached: true where nothing had to be built.
         tokenizer: path of the checkpoint's ``tokenizer.json``, where it has one.
         load_source: loads the eager source model as a predict function (slow: call it once).
@@ -55,7 +56,7 @@ class Model:
     operators: dict[str, int]
     flops_per_sample: float | None
     build_s: float
-    export_difference: float
+    export_difference: float | None
     cached: bool
     tokenizer: Path | None
     load_source: Callable[[], Predict]

@@ -40,6 +40,7 @@ _ARTIFACT = {
     "onnx": "model.onnx",
     "saved_model": "saved_model",
     "stablehlo": "stablehlo",
+    "eager": "recipe.json",
 }
 # What decides an artifact beside this package: the sources are torch modules of these libraries.
 _PACKAGES = (
@@ -180,7 +181,8 @@ def _make(
             f"{card.name}: built with {built.parameters:,} parameters, but the card says "
             f"{card.parameters:,}: not the model that its name promises"
         )
-    with entry.replacing(built.parameters * _BYTES_PER_PARAMETER + (16 << 20)) as folder:
+    bytes_needed = 0 if card.format == "eager" else built.parameters * _BYTES_PER_PARAMETER
+    with entry.replacing(bytes_needed + (16 << 20)) as folder:
         path = folder / _ARTIFACT[card.format]
         report(f"exporting {built.parameters:,} parameters as {card.format}", 0.4)
         try:

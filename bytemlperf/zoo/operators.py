@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bytemlperf.extras import require, require_tensorflow
 from bytemlperf.zoo.card import Format
+from bytemlperf.zoo.recipe import layer_kinds
 from bytemlperf.zoo.stablehlo import operator_kinds
 from bytemlperf.zoo.torch_build import torchscript_is_deprecated
 
@@ -30,6 +31,7 @@ def count_operators(path: Path, format: Format) -> dict[str, int]:
         "onnx": _onnx,
         "saved_model": _saved_model,
         "stablehlo": operator_kinds,
+        "eager": layer_kinds,
     }
     kinds = readers[format](path)
     return dict(sorted(Counter(kinds).items()))
