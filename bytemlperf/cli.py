@@ -51,6 +51,13 @@ from bytemlperf.errors import BytemlperfError
 @option_flags
 @flag("quick", is_flag=True, help="Seconds instead of minutes: two batch sizes, few queries.")
 @flag("dry_run", is_flag=True, help="Say what would be done, and end.")
+@flag("isolate", is_flag=True, help="Run the backend in processes of its own: a crash is a row.")
+@flag(
+    "backend_python",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="PATH",
+    help="Interpreter of those processes (implies --isolate).",
+)
 @flag("require_hardware", is_flag=True, help="Refuse to run on a device model.")
 @flag("debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(metadata.version("bytemlperf"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -301,3 +302,53 @@ def test_another_run_finds_no_child_of_the_one_before() -> None:
     before = set(children_of(os.getpid()))
     run(isolated("read_null"))
     assert set(children_of(os.getpid())) == before
+
+
+RUNTIME = """
+import os, pathlib, signal
+from bytemlperf.backends.CPU.runtime import Runtime as Cpu
+
+class Runtime(Cpu):
+    calls = 0
+
+    def predict(self, feeds):
+        self.calls += 1
+        died = pathlib.Path("died")
+        if self.calls == 60 and len(next(iter(feeds.values()))) == 64 and not died.exists():
+            died.touch()
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return super().predict(feeds)
+"""
+
+
+def test_a_task_survives_a_backend_that_dies(tmp_path: Path) -> None:
+    folder = tmp_path / "backends" / "FRAIL"
+    folder.mkdir(parents=True)
+    (folder / "compile.py").write_text(
+        "from bytemlperf.backends.CPU.compile import Compile as Cpu\n\n"
+        "class Compile(Cpu):\n    pass\n"
+    )
+    (folder / "runtime.py").write_text(RUNTIME)
+    done = subprocess.run(
+        [
+            Path(sys.executable).with_name("bytemlperf"),
+            *("--task", "digits-onnx-fp32", "--hardware_type", "FRAIL", "--clients", "1"),
+            *("--backend_dir", str(tmp_path / "backends"), "--batch_sizes", "1,64"),
+            *("--iterations", "100", "--quick", "--isolate"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    report = json.loads((tmp_path / "reports/FRAIL/digits-onnx-fp32/result-fp32.json").read_text())
+    details = report["Details"]
+    assert details["status"] == "complete", done.stdout + done.stderr
+    assert details["isolated"]
+    whole, broken = details["performance"]
+    assert (whole["errors"], whole["isolation"]["restarts"]) == (0, 0)
+    assert whole["isolation"]["hop_p50_us"] > 0
+    assert broken["isolation"]["restarts"] == 1
+    assert broken["isolation"]["deaths"][0].startswith("BackendCrashed: SIGSEGV")
+    assert broken["completed"] + broken["errors"] == 100
+    assert broken["errors"] <= 1  # none where it died in the warm-up

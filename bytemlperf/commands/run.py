@@ -64,6 +64,8 @@ def _request(flags: Mapping[str, Any]) -> Request:
         sample_data=flags["sample_data"],
         weights=_fetched(asked.workload.model) if flags["fetch"] else asked.weights,
         require_hardware=flags["require_hardware"],
+        isolate=flags["isolate"] or flags["backend_python"] is not None,
+        backend_python=flags["backend_python"],
     )
 
 

@@ -148,7 +148,7 @@ def compute_outputs(task: Task, step: Step) -> str:
             return "nothing to compute"
         wanted = _numeric_samples(task)
     batch = task.batch_sizes[0]
-    task.outputs = run_samples(task, task.runtime(), wanted, task.instances, step)
+    task.outputs = run_samples(task, task.backend(), wanted, task.instances, step)
     return f"{len(wanted)} samples at batch {batch} on {task.instances} instance(s)"
 
 

@@ -134,7 +134,7 @@ def _generator(task: Task, batch_size: int, prompt: int | None = None) -> LoadGe
         # In virtual time: what is shown is the model's, without this host's noise.
         return LoadGenerator(SimulatedDevice(table), batch_size=batch_size, clock="virtual")
     return LoadGenerator(
-        task.runtime(),
+        task.backend(),
         _inputs(task, batch_size, prompt),
         batch_size=batch_size,
         instances=task.instances,

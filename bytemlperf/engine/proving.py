@@ -32,7 +32,7 @@ def check_backend(task: Task, step: Step) -> str:
     size = min((s for s in sizes if s > 1), default=sizes[0])
     step.update(f"the same, new and permuted inputs at batch {size}")
     verdicts = check_honesty(
-        task.runtime(),
+        task.backend(),
         Synthetic(task.card, _ENOUGH_INPUTS, task.workload.seed + _SEED_SHIFT).feeds,
         batch_size=size,
         tolerance=task.card.tolerance_at(task.compiled.precision),

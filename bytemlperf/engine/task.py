@@ -21,7 +21,8 @@ from bytemlperf.backend import (
 from bytemlperf.datasets import Dataset
 from bytemlperf.device import NativeBackend
 from bytemlperf.engine.options import Answers
-from bytemlperf.errors import BytemlperfError
+from bytemlperf.errors import BytemlperfError, UsageError
+from bytemlperf.isolation import Isolated
 from bytemlperf.registry import Backend
 from bytemlperf.report.schema import Details, Report, report_path
 from bytemlperf.screen import Screen
@@ -45,6 +46,8 @@ class Request:
     preset: Literal["full", "tiny"] = "full"
     answers: Answers = field(default_factory=Answers)
     require_hardware: bool = False
+    isolate: bool = False
+    backend_python: Path | None = None
     command: tuple[str, ...] = ()
 
 
@@ -77,6 +80,7 @@ class Task:
                 preset=request.preset,
                 environment=host.environment(),
                 conformance=read_stamp(request.backend),
+                isolated=request.isolate and not self.simulated,
             ),
         )
         self._precision = self.card.precision
@@ -137,6 +141,19 @@ class Task:
             # Instances are built by the generator: they find the log on their class.
             kind = type(kind.__name__, (kind,), {"token_log": self.token_log})
         return partial(kind, self.compiled, self.model, self.workload)
+
+    def backend(self) -> partial[RuntimeBackend] | NativeBackend | Isolated:
+        """Return what the generator drives: the runtime, in processes of its own where asked."""
+        runtime = self.runtime()
+        if not self.report.details.isolated:
+            return runtime
+        if isinstance(runtime, NativeBackend):
+            raise UsageError(f"--isolate: {self.request.backend.name} is a shared library")
+        return Isolated(
+            partial(self.runtime_class, self.compiled, self.model.without_source(), self.workload),
+            python=self.request.backend_python,
+            log_dir=self.report_file.parent / "runs" / "isolated",
+        )
 
     @property
     def report_file(self) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bytemlperf import _core
+from bytemlperf.device import NativeBackend
 from bytemlperf.errors import UsageError
 from bytemlperf.instances import in_flight
 from bytemlperf.isolation import Isolated
@@ -46,6 +47,8 @@ class Isolation:
         instances: int,
         keep: Callable[[list[int | None], list[int], Any], None],
     ) -> None:
+        if isinstance(isolated.backend, NativeBackend):
+            raise UsageError("a shared library cannot be isolated: wrap it in a Python backend")
         self._isolated = isolated
         self._stats = _core.BridgeStats()
         self._children: list[ChildProcess] = []

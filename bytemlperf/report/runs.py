@@ -12,6 +12,7 @@ from bytemlperf.report.schema import (
     EnergyDetail,
     GenerationDetail,
     IntervalDetail,
+    IsolationDetail,
     OverheadDetail,
     Performance,
     RunDetail,
@@ -30,6 +31,7 @@ def run_detail(
     energy: EnergyDetail | None,
 ) -> RunDetail:
     """Return everything that the report keeps of one run."""
+    isolation = result.environment.get("isolation")
     return RunDetail(
         load=result.pattern,
         batch_size=result.batch_size,
@@ -58,6 +60,7 @@ def run_detail(
         plan_hash=result.plan_hash,
         result_file=result_file,
         energy=energy,
+        isolation=IsolationDetail(**isolation) if isolation else None,
     )
 
 

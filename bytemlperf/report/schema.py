@@ -112,6 +112,16 @@ class GenerationDetail(_Block):
     output_tokens_per_second: float = Field(description="of all clients, in the window")
 
 
+class IsolationDetail(_Block):
+    """The bridge to backends in processes of their own, since its instances were loaded."""
+
+    python: str = Field(description="interpreter of the processes")
+    hop_p50_us: float | None = Field(description="a query's round trip less its service time")
+    hop_p99_us: float | None
+    restarts: int
+    deaths: list[str]
+
+
 class RunDetail(_Block):
     """One measured load."""
 
@@ -144,6 +154,7 @@ class RunDetail(_Block):
     plan_hash: str | None
     result_file: str | None = Field(description="the whole result, beside this report")
     energy: EnergyDetail | None = Field(default=None, description="null where nothing counts it")
+    isolation: IsolationDetail | None = None
 
 
 class CompileDetail(_Block):
@@ -255,6 +266,7 @@ class Details(_Block):
     loads: list[RunDetail] = Field(default_factory=list)
     power: str | None = Field(default=None, description="what counts energy, or why nothing does")
     environment: dict[str, Any] = Field(default_factory=dict)
+    isolated: bool = Field(default=False, description="the backend ran in processes of its own")
     conformance: Conformance | None = Field(
         default=None, description="null where these files of the backend were not checked"
     )

@@ -108,10 +108,17 @@ def _conformance(console: Console, report: Report) -> None:
     console.print(f"checked  {said}", soft_wrap=True)
 
 
+def _isolation(run: RunDetail) -> str:
+    if run.isolation is None:
+        return ""
+    hop = run.isolation.hop_p50_us
+    return ", isolated" if hop is None else f", isolated: {hop:.1f} us a query for the bridge"
+
+
 def _performance(runs: list[RunDetail]) -> Table:
     first = runs[0]
     threads = f" of {first.threads_per_instance} thread(s)" if first.threads_per_instance else ""
-    table = _table(f"{first.load}; {first.instances} instance(s){threads}")
+    table = _table(f"{first.load}; {first.instances} instance(s){threads}{_isolation(first)}")
     for heading in (
         "BS",
         _QPS,

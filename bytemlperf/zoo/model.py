@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -61,9 +61,17 @@ class Model:
     tokenizer: Path | None
     load_source: Callable[[], Predict]
 
+    def without_source(self) -> Model:
+        """Return what a process of its own can be sent: everything but ``load_source``."""
+        return replace(self, load_source=_no_source)
+
     @property
     def source_name(self) -> str:
         """What :attr:`load_source` runs, in a report's words."""
         if self.weights.kind == "artifact":
             return "the given artifact itself in its own framework on the CPU: it has no source"
         return "the eager source model on the CPU"
+
+
+def _no_source() -> Predict:
+    raise RuntimeError("the eager source model is not there in an isolated backend's process")
