@@ -465,7 +465,7 @@ def test_a_real_model_agrees_at_every_batch_size(tmp_path: Path) -> None:
     def predict(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {"logits": session.run(["logits"], dict(feeds))[0]}
 
-    samples = data.select(20.0, seed=3)
+    samples = data.select(20.0, seed=3)[:-1]
     assert len(samples) % 3
     assert len(samples) % 8
     found = []
