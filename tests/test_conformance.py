@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -286,3 +288,30 @@ def test_checks_can_be_chosen_and_a_failure_is_the_exit_code(tmp_path: Path) -> 
     )
     assert unknown.returncode == 2
     assert "did you mean 'dtypes'" in unknown.stderr
+
+
+def test_ctrl_c_shows_what_was_checked_and_ends_the_child(tmp_path: Path) -> None:
+    fault = """
+def get_loaded_batch_size(self):
+    with open("pid", "w") as file:
+        file.write(str(os.getpid()))
+    time.sleep(1000)
+"""
+    planted(tmp_path / "b", fault)
+    command = (
+        sys.executable, "-m", "bytemlperf", "check-backend", "PLANTED", "--backend_dir", "b",
+    )  # fmt: skip
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        pid = tmp_path / "pid"
+        for _ in range(600):
+            if pid.exists() and pid.read_text():
+                break
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        shown, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert re.search(r"host outputs +passed", shown)
+    assert "batch sizes" not in shown
+    assert not Path(f"/proc/{pid.read_text()}").exists()

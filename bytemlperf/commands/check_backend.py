@@ -43,28 +43,37 @@ def check_backend(
 
     A crash or a hang of the backend is a row. Later reports of the same files repeat the result.
     """
-    from rich.console import Console
-
     from bytemlperf import __version__
-    from bytemlperf.conformance import Limits
+    from bytemlperf.conformance import Interrupted, Limits
     from bytemlperf.conformance import check_backend as check
-    from bytemlperf.report.terminal import simulated_banner
     from bytemlperf.screen import Screen
 
     asked = request(task, name, flags)
     limits = Limits(check_seconds, leak_seconds, leak_calls)
     screen = Screen()
-    with screen.step("check-backend") as step:
-        found = check(asked, __version__, limits, only, step.update)
-        step.outcome = f"{found.passed} of {len(found.checks)} checks passed or do not apply"
+    try:
+        with screen.step("check-backend") as step:
+            found = check(asked, __version__, limits, only, step.update)
+            step.outcome = f"{found.passed} of {len(found.checks)} checks passed or do not apply"
+    except Interrupted as stop:
+        _show(stop.found, json_file)
+        raise
+    _show(found, json_file)
+    if found.failed:
+        raise BytemlperfError(f"{found.backend} failed: {', '.join(found.failed)}")
+
+
+def _show(found: Conformance, json_file: Path | None) -> None:
+    from rich.console import Console
+
+    from bytemlperf.report.terminal import simulated_banner
+
     console = Console(highlight=False)
     if found.simulated:
         simulated_banner(console, found.backend)
     console.print(_table(found))
     if json_file is not None:
         json_file.write_text(found.model_dump_json(indent=1), encoding="utf-8")
-    if found.failed:
-        raise BytemlperfError(f"{found.backend} failed: {', '.join(found.failed)}")
 
 
 def _table(found: Conformance) -> Table:

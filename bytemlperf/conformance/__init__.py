@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from bytemlperf.conformance.checks import CHECKS, Limits
-from bytemlperf.conformance.supervisor import check_backend
+from bytemlperf.conformance.supervisor import Interrupted, check_backend
 
-__all__ = ["CHECKS", "Limits", "check_backend"]
+__all__ = ["CHECKS", "Interrupted", "Limits", "check_backend"]

@@ -7,6 +7,7 @@ import os
 import resource
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Literal
@@ -44,7 +45,7 @@ def serve(
             return checks[name].run(bench, limits)
 
         while (name := connection.recv()) is not None:
-            row = row_of(name, lambda name=name: run(name))  # type: ignore[misc]
+            row = row_of(name, partial(run, name))
             connection.send((row, _about(bench) if name == COMPILE and bench else None))
 
 

@@ -28,6 +28,14 @@ _LAST_WORDS_S = 5.0
 Row = ConformanceCheck
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C: ``found`` holds what was checked until then."""
+
+    def __init__(self, found: Conformance) -> None:
+        super().__init__("interrupted")
+        self.found = found
+
+
 def check_backend(
     request: Request,
     version: str,
@@ -42,45 +50,76 @@ def check_backend(
         version: of this package.
         only: names of checks to run beside those that they need; no stamp then.
         progress: called before each check.
+
+    Raises:
+        UsageError: where no check has one of the names.
+        Interrupted: on Ctrl-C, after the child has been ended.
     """
+    suite = _Suite(request, version, limits or Limits())
     wanted = _with_needs(only)
-    rows: list[Row] = []
-    about = ("unknown", False)
-    deaths = 0
-    child: _Child | None = None
     try:
-        for check in wanted:
-            progress(check.name, len(rows) / len(wanted))
-            passed = {row.name for row in rows if row.outcome in ("passed", "not applicable")}
-            lacking = [name for name in check.needs if name not in passed]
-            if lacking or deaths >= _ENOUGH_DEATHS:
-                why = f"{lacking[0]} did not pass" if lacking else f"died {deaths} times before"
-                rows.append(Row(name=check.name, outcome="not run", detail=why, seconds=0.0))
-                continue
-            if child is None:
-                child = _Child(request, limits or Limits(), version)
-            row, told = child.run(check.name)
-            about = told or about
-            rows.append(row)
-            if row.outcome in ("crashed", "hung"):
-                child.end()
-                child, deaths = None, deaths + 1
+        for number, check in enumerate(wanted):
+            progress(check.name, number / len(wanted))
+            suite.run(check)
+        suite.leave()
+    except KeyboardInterrupt:
+        raise Interrupted(suite.found()) from None
     finally:
-        if child is not None:
-            child.end()
-    found = Conformance(
-        backend=request.backend.name,
-        date=time.strftime("%Y-%m-%d %H:%M:%S"),
-        version=version,
-        backend_version=about[0],
-        task=request.workload.model,
-        preset=request.preset,
-        simulated=about[1],
-        checks=rows,
-    )
+        suite.kill()
     if not only:
-        write_stamp(request.backend, found)
-    return found
+        write_stamp(request.backend, suite.found())
+    return suite.found()
+
+
+class _Suite:
+    """The rows so far, and the child that makes the next one."""
+
+    def __init__(self, request: Request, version: str, limits: Limits) -> None:
+        self._request = request
+        self._version = version
+        self._limits = limits
+        self._child: _Child | None = None
+        self._deaths = 0
+        self._rows: list[Row] = []
+        self._about = ("unknown", False)
+
+    def run(self, check: Check) -> None:
+        passed = {row.name for row in self._rows if row.outcome in ("passed", "not applicable")}
+        lacking = [name for name in check.needs if name not in passed]
+        if lacking or self._deaths >= _ENOUGH_DEATHS:
+            why = f"{lacking[0]} did not pass" if lacking else f"it died {self._deaths} times"
+            self._rows.append(Row(name=check.name, outcome="not run", detail=why, seconds=0.0))
+            return
+        if self._child is None:
+            self._child = _Child(self._request, self._limits, self._version)
+        row, about = self._child.run(check.name)
+        self._about = about or self._about
+        self._rows.append(row)
+        if row.outcome in ("crashed", "hung"):
+            self._deaths += 1
+            self.kill()
+
+    def leave(self) -> None:
+        """Let the child unload what it has."""
+        if self._child is not None:
+            self._child.leave()
+
+    def kill(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+
+    def found(self) -> Conformance:
+        return Conformance(
+            backend=self._request.backend.name,
+            date=time.strftime("%Y-%m-%d %H:%M:%S"),
+            version=self._version,
+            backend_version=self._about[0],
+            task=self._request.workload.model,
+            preset=self._request.preset,
+            simulated=self._about[1],
+            checks=list(self._rows),
+        )
 
 
 def _with_needs(only: Sequence[str]) -> list[Check]:
@@ -123,7 +162,8 @@ class _Child:
             allowed += self._limits.leak_s
         self._fresh = False
         start = time.monotonic()
-        self._connection.send(name)
+        with contextlib.suppress(OSError):  # it died before: seen below
+            self._connection.send(name)
         while time.monotonic() - start < allowed:
             try:
                 if self._connection.poll(_POLL_S):
@@ -138,21 +178,24 @@ class _Child:
         self._process.join(_LAST_WORDS_S)
         return self._dead(name, "hung", f"no end after {allowed:g} s", start), None
 
-    def end(self) -> None:
-        """End the process and all that it started."""
-        try:
+    def leave(self) -> None:
+        with contextlib.suppress(OSError):
             self._connection.send(None)
             self._process.join(_LAST_WORDS_S)
-        except OSError:
-            pass
+
+    def kill(self) -> None:
+        """End the process and all that it started."""
         self._signal(signal.SIGKILL)
+        self._process.kill()  # it may not have come as far as its own group
         self._process.join()
         self._connection.close()
         self._folder.cleanup()
 
     def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid or 0, number)
+        """Signal the child's group; nothing where there is none (yet, or any more)."""
+        assert self._process.pid is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
 
     def _cause(self) -> str:
         code = self._process.exitcode or 0
