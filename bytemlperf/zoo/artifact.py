@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from bytemlperf.errors import BytemlperfError, UsageError
 from bytemlperf.extras import require, require_tensorflow
@@ -107,8 +109,7 @@ def _torchscript(card: Card, path: Path) -> int:
 
 
 def _onnx(card: Card, path: Path) -> int:
-    onnx = require("onnx", extra="onnx", purpose="an ONNX model")
-    graph = onnx.load(str(path), load_external_data=False).graph
+    graph = _graph(path)
     constants = {tensor.name for tensor in graph.initializer}
     _refuse_other_names(
         card,
@@ -116,15 +117,21 @@ def _onnx(card: Card, path: Path) -> int:
         [i.name for i in graph.input if i.name not in constants],
         [o.name for o in graph.output],
     )
-    size = onnx.numpy_helper.np.prod
-    return sum(int(size(tensor.dims)) for tensor in graph.initializer)
+    return sum(math.prod(tensor.dims) for tensor in graph.initializer)
+
+
+def _graph(path: Path) -> Any:
+    """The graph of an ONNX file without the tensors beside it."""
+    onnx = require("onnx", extra="onnx", purpose="an ONNX model")
+    try:
+        return onnx.load(str(path), load_external_data=False).graph
+    except Exception as error:  # protobuf's own class, which is nothing to import here
+        raise BytemlperfError(f"{path}: cannot be loaded: {error}") from error
 
 
 def _external_files(path: Path) -> list[Path]:
     """The files beside an ONNX file that hold its tensors."""
-    onnx = require("onnx", extra="onnx", purpose="an ONNX model")
-    graph = onnx.load(str(path), load_external_data=False).graph
-    entries = [entry for tensor in graph.initializer for entry in tensor.external_data]
+    entries = [entry for tensor in _graph(path).initializer for entry in tensor.external_data]
     names = sorted({Path(entry.value) for entry in entries if entry.key == "location"})
     for name in names:
         if name.is_absolute() or ".." in name.parts:

@@ -97,7 +97,7 @@ def _from_library(card: Card, folder: Path, pretrained: Pretrained) -> Any:
         module, info = pretrained(folder)
     except pickle.UnpicklingError as error:
         raise _unsafe(card, folder) from error
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # safetensors has a class of its own, the libraries raise several
         raise BytemlperfError(f"{card.name}: --weights {folder}: {error}") from error
     _refuse_missing(card, folder, sorted(info["missing_keys"]))
     return module
@@ -137,7 +137,7 @@ def _read_file(card: Card, file: Path) -> dict[str, torch.Tensor]:
             found = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _unsafe(card, file) from error
-    except Exception as error:  # safetensors has a class of its own, torch raises several
+    except Exception as error:
         raise BytemlperfError(f"{card.name}: --weights {file}: cannot be read: {error}") from error
     if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
         found = found["state_dict"]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _TRACE_BATCH = 2
 # The newest operator set that the runtimes of this field read.
 _OPSET = 20
+_LARGEST_FILE = 1_900_000_000
 _CALIBRATION_BATCH = 4
 
 
@@ -181,9 +182,15 @@ def export_onnx(module: torch.nn.Module, card: Card, path: Path) -> None:
             output_names=list(card.outputs),
             dynamic_shapes=tuple({0: batch} if t.batched else {} for t in card.inputs),
             opset_version=_OPSET,
+            # A file of ONNX holds at most 2 GB; larger models keep their tensors beside it.
+            external_data=_bytes(module) > _LARGEST_FILE,
             dynamo=True,
             verbose=False,
         )
+
+
+def _bytes(module: torch.nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in module.state_dict().values())
 
 
 @contextmanager

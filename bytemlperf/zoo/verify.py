@@ -38,9 +38,8 @@ def verify_export(card: Card, path: Path, source: Predict) -> float | None:
     worst = 0.0
     for batch in _batch_sizes(card, path):
         feeds = synthetic_feeds(card, range(batch), seed=1)
-        expected = source(feeds)
         try:
-            found = predict(feeds)
+            expected, found = source(feeds), predict(feeds)
         except Exception as error:
             raise BytemlperfError(
                 f"{card.name}: the exported model fails at batch {batch}: {error}"
