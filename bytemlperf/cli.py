@@ -19,6 +19,7 @@ from bytemlperf.commands import (
     new_backend,
     predict,
     run,
+    selftest,
 )
 from bytemlperf.commands.flags import FOLDER, flag, model_flags, option_flags, preset_flag
 from bytemlperf.errors import BytemlperfError
@@ -86,6 +87,7 @@ cli.add_command(compare.compare)
 cli.add_command(new_backend.new_backend)
 cli.add_command(datasets.datasets)
 cli.add_command(predict.predict)
+cli.add_command(selftest.selftest)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -49,6 +49,7 @@ ORDER = (
     "verdicts",
     "loadgen",
     "",  # bytemlperf itself: the library's names
+    "selftest",
     "honesty",
     "numeric",
     "workload",

@@ -17,22 +17,9 @@ from scipy import stats
 
 import bytemlperf as bmp
 from bytemlperf.patterns import OpenPattern, Pattern
+from bytemlperf.selftest.plans import durbin, gamma_p_value, plan, smooth_gaps
 
 ALPHA = 0.001
-
-
-def plan(pattern: Pattern, *, seed: int = 1, **bounds: Any) -> np.ndarray:
-    """Intended times from the start of the window, int64 ns, by query number."""
-    device = bmp.SimulatedDevice(bmp.Deterministic(0.0))
-    with bmp.LoadGenerator(device, clock="virtual") as gen:
-        stamps = gen.run(pattern, seed=seed, **bounds).stamps
-    assert stamps is not None
-    return stamps["stamps"]["intended"][np.argsort(stamps["query"])]
-
-
-def gaps(pattern: Pattern, queries: int, seed: int = 1) -> np.ndarray:
-    """In seconds."""
-    return np.diff(plan(pattern, queries=queries, seed=seed), prepend=0) * 1e-9
 
 
 def counts(times_ns: np.ndarray, width_s: float, length_s: float) -> np.ndarray:
@@ -41,31 +28,18 @@ def counts(times_ns: np.ndarray, width_s: float, length_s: float) -> np.ndarray:
     return np.histogram(times_ns, edges)[0]
 
 
-def durbin(times: np.ndarray, end: float) -> float:
-    """p-value of Lewis's test of a Poisson process (Kim and Whitt, 2014): given their number, the
-    times are uniform order statistics; Durbin's transform of their spacings makes deviations large.
-    """
-    n = times.size
-    spacings = np.sort(np.diff(np.concatenate([[0.0], times, [end]]) / end))
-    lengths = (n + 1 - np.arange(n + 1)) * np.diff(spacings, prepend=0.0)
-    return float(stats.kstest(np.cumsum(lengths)[:-1], "uniform").pvalue)
-
-
 @pytest.mark.parametrize("rate", [0.01, 1e3, 1e6])
 def test_poisson_is_poisson(rate: float) -> None:
     n = 100_000
-    measured = gaps(bmp.Poisson(rate), n)
-    assert abs(measured.mean() * rate - 1) < 4 / math.sqrt(n)
-    # Whole nanoseconds are what a plan consists of: put back what rounding takes from a gap.
-    smooth = measured + np.random.default_rng(0).uniform(-0.5e-9, 0.5e-9, n)
-    assert stats.kstest(smooth * rate, "expon").pvalue > ALPHA
-    assert durbin(np.cumsum(smooth)[:-1], float(smooth.sum())) > ALPHA
+    gaps = smooth_gaps(plan(bmp.Poisson(rate), queries=n))
+    assert abs(gaps.mean() * rate - 1) < 4 / math.sqrt(n)
+    assert stats.kstest(gaps * rate, "expon").pvalue > ALPHA
+    assert durbin(np.cumsum(gaps)[:-1], float(gaps.sum())) > ALPHA
 
 
 def test_the_stronger_test_sees_what_is_not_poisson() -> None:
     """Gaps that alternate about the right mean: Durbin's form finds them."""
-    measured = gaps(bmp.Gamma(1000.0, 0.9), 20_000)
-    times = np.cumsum(measured)
+    times = plan(bmp.Gamma(1000.0, 0.9), queries=20_000).astype(np.float64)
     assert durbin(times[:-1], float(times[-1])) < ALPHA
 
 
@@ -77,19 +51,12 @@ def test_counts_of_poisson_are_as_dispersed_as_they_should_be() -> None:
 @pytest.mark.parametrize("cv", [0.1, 0.5, 1.0, 2.0, 5.0])
 def test_gamma_gaps_have_their_law(cv: float) -> None:
     n = 100_000
-    measured = gaps(bmp.Gamma(1000.0, cv), n) * 1000.0
-    assert abs(measured.mean() - 1) < 4 * cv / math.sqrt(n)
-    shape = 1 / cv**2
-    law = stats.gamma(shape, scale=1 / shape)
-    # A shape of 0.04 has gaps below a nanosecond: compare from there on.
-    least = 1e-5
-    assert np.mean(measured < least) == pytest.approx(law.cdf(least), abs=0.005)
-    rest = measured[measured >= least]
-
-    def from_there(x: np.ndarray) -> np.ndarray:
-        return (law.cdf(x) - law.cdf(least)) / law.sf(least)
-
-    assert stats.kstest(rest, from_there).pvalue > ALPHA
+    gaps = smooth_gaps(plan(bmp.Gamma(1000.0, cv), queries=n)) * 1000.0
+    assert abs(gaps.mean() - 1) < 4 * cv / math.sqrt(n)
+    assert np.mean(gaps < 1e-3) == pytest.approx(
+        stats.gamma(cv**-2, scale=cv**2).cdf(1e-3), abs=0.005
+    )
+    assert gamma_p_value(gaps, cv) > ALPHA
 
 
 @pytest.mark.parametrize("cv", [0.5, 2.0])
@@ -153,50 +120,6 @@ def test_a_changing_rate_is_met(
     warped = integral(times * 1e-9)
     assert stats.kstest(warped / total, "uniform").pvalue > ALPHA
     assert durbin(warped, total) > ALPHA
-
-
-GOLDEN: list[tuple[Pattern, dict[str, Any], str]] = [
-    (bmp.Constant(3.0), {"queries": 100_000}, "a475baec93773722"),
-    (bmp.Poisson(1000.0), {"queries": 100_000}, "5ef538ba46e99cee"),
-    (bmp.Gamma(1000.0, 0.5), {"queries": 100_000}, "a7412d8e4a7022c6"),
-    (bmp.Gamma(1000.0, 3.0), {"queries": 100_000}, "8947bd51b803a486"),
-    (bmp.OnOff(1000.0, 10.0, 0.1, 0.3), {"queries": 100_000}, "e82cfb65d1e6844d"),
-    (bmp.Sine(1000.0, 900.0, 5.0), {"queries": 100_000}, "1b366a7d40ec961e"),
-    (bmp.Poisson(100.0) + bmp.Poisson(100.0), {"queries": 100_000}, "d4aaf0209b480d4b"),
-    (
-        bmp.Poisson(100.0).then(bmp.Poisson(100.0), after=1.0),
-        {"queries": 100_000},
-        "b6ddf70a0dc0aec9",
-    ),
-    (bmp.Ramp(0.0, 2000.0), {"duration": 30.0}, "e4e23c331ce25279"),
-    (bmp.Steps([(100.0, 5.0), (1000.0, 5.0)]), {}, "5a5aae318dc67053"),
-    (bmp.Replay([0.5, 0.75, 1.0]), {}, "4e001a0cf7af4163"),
-]
-
-
-@pytest.mark.parametrize(("pattern", "bounds", "expected"), GOLDEN, ids=lambda x: str(x)[:40])
-def test_plans_are_golden_for_any_number_of_clients(
-    pattern: Any, bounds: dict[str, Any], expected: str
-) -> None:
-    """On any host and compiler: if one of these changes, published plans change with it."""
-    device = bmp.SimulatedDevice(bmp.Deterministic(0.0))
-    with bmp.LoadGenerator(device, clock="virtual") as gen:
-        assert gen.run(pattern, seed=7, stamps=0, **bounds).plan_hash == expected
-
-
-@pytest.mark.parametrize("clients", [1, 2, 8])
-def test_client_threads_walk_one_plan(clients: int) -> None:
-    """In wall time, as threads submit it: query n at offset n, whoever its client is."""
-    pattern = bmp.Gamma(20_000.0, 2.0, clients) + bmp.Steps([(5000.0, 0.05)], clients)
-    expected = plan(pattern, queries=400, seed=3)
-    with bmp.LoadGenerator(bmp.NullBackend()) as gen:
-        result = gen.run(pattern, queries=400, seed=3)
-    assert result.stamps is not None
-    by_query = np.argsort(result.stamps["query"])
-    intended = result.stamps["stamps"]["intended"][by_query]
-    np.testing.assert_array_equal(intended - intended[0], expected - expected[0])
-    assert set(result.stamps["client"].tolist()) == set(range(clients))
-    np.testing.assert_array_equal(result.stamps["client"][by_query], np.arange(400) % clients)
 
 
 PATTERNS = st.recursive(
