@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -171,6 +173,50 @@ def test_two_processes_build_one_entry(tmp_path: Path) -> None:
     entries = [p for p in (tmp_path / "models").iterdir() if p.is_dir()]
     assert len(entries) == 1
     assert Entry(tmp_path, "x", "y").read() is None
+
+
+def opening_in_a_process(cache: Path, before: str) -> subprocess.CompletedProcess[str]:
+    """Open the ONNX digits in a process of its own, after the lines ``before``."""
+    code = f"import sys\n{before}\nfrom bytemlperf.cli import main\n"
+    code += "main(['models', 'build', 'digits-onnx-fp32'])"
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env={**os.environ, "BYTEMLPERF_CACHE": str(cache)},
+        timeout=120,
+        check=False,
+    )
+
+
+def left_in(cache: Path) -> list[str]:
+    return sorted(p.name for p in (cache / "models").iterdir() if p.is_dir())
+
+
+def test_a_disk_that_is_full_while_writing_leaves_nothing(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the full disk: a write fails in the middle."""
+    pytest.importorskip("onnx")
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))"
+    done = opening_in_a_process(tmp_path, limit)
+    assert done.returncode == 1
+    assert "clear space or set BYTEMLPERF_CACHE" in done.stderr
+    assert left_in(tmp_path) == []
+    assert opening_in_a_process(tmp_path, "").returncode == 0
+
+
+def test_a_killed_build_leaves_no_entry_and_the_next_one_clears_up(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    kill = (
+        "import os, signal\nfrom bytemlperf.zoo import opening\n"
+        "opening.verify_export = lambda *_: os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert opening_in_a_process(tmp_path, kill).returncode == -signal.SIGKILL
+    (unfinished,) = left_in(tmp_path)
+    assert unfinished.startswith(".building-")
+    assert opening_in_a_process(tmp_path, "").returncode == 0
+    (entry,) = left_in(tmp_path)
+    assert entry.startswith("digits-onnx-fp32-full-")
 
 
 def test_a_key_depends_on_everything_and_on_no_order() -> None:

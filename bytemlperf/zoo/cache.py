@@ -6,7 +6,6 @@ import fcntl
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,7 +72,10 @@ class Entry:
 
     @contextmanager
     def replacing(self, bytes_needed: int) -> Iterator[Path]:
-        """Give an empty folder that becomes the entry when the block ends without an error."""
+        """Give an empty folder that becomes the entry when the block ends without an error.
+
+        To be used under :meth:`locked`.
+        """
         parent = self.folder.parent
         free = shutil.disk_usage(parent).free
         if free < bytes_needed:
@@ -81,13 +83,16 @@ class Entry:
                 f"{parent}: {bytes_needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are "
                 "free; clear space or set BYTEMLPERF_CACHE to another folder"
             )
-        with tempfile.TemporaryDirectory(prefix=".building-", dir=parent) as temporary:
-            made = Path(temporary) / "entry"
-            made.mkdir()
+        made = parent / f".building-{self.folder.name}"
+        shutil.rmtree(made, ignore_errors=True)  # of a build that was killed: the lock is ours
+        made.mkdir()
+        try:
             yield made
             if self.folder.exists():
                 shutil.rmtree(self.folder)
             made.rename(self.folder)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
 
 
 def size_of(path: Path) -> int:
