@@ -26,7 +26,11 @@ from bytemlperf.errors import BytemlperfError
 
 
 @click.group(invoke_without_command=True, context_settings={"max_content_width": 100})
-@flag("task", metavar="NAME|PATH", help="Task to run: a name in workloads/, or a .json file.")
+@flag(
+    "task",
+    metavar="NAME|PATH",
+    help="Task to run: a name in workloads/, a .json file, several with commas, or all.",
+)
 @flag("hardware_type", metavar="NAME,...", help="Backend to run it on: CPU; or several: CPU,SPU.")
 @flag("compile_only", is_flag=True, help="Stop when the model is compiled; writes a report.")
 @flag("show_task_list", is_flag=True, help="Print the tasks and end.")
@@ -94,7 +98,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code: one clear message for each error."""
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     try:
-        cli.main(args=arguments, prog_name="bytemlperf", standalone_mode=False)
+        # Of click's Exit, which a command raises for its exit code, this returns the code.
+        code = cli.main(args=arguments, prog_name="bytemlperf", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -105,5 +110,5 @@ def main(arguments: list[str] | None = None) -> None:
             traceback.print_exc()
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
-    except click.exceptions.Exit as end:
-        sys.exit(end.exit_code)
+    if code:
+        sys.exit(code)

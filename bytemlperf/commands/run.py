@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bytemlperf.commands.flags import request
+from bytemlperf.commands.many import INTERRUPTED, is_many, run_many, task_names
 from bytemlperf.errors import BytemlperfError, ObjectiveMissed, RunInvalid, UsageError
 
 if TYPE_CHECKING:
     from bytemlperf.engine import Request, Task
+    from bytemlperf.report.matrix import Row
     from bytemlperf.workload import Workload
 
 
@@ -31,6 +33,9 @@ def run(flags: Mapping[str, Any]) -> None:
     if not flags["hardware_type"]:
         raise UsageError("--hardware_type is missing (--show_hardware_list shows the backends)")
     names = dict.fromkeys(name.strip() for name in flags["hardware_type"].split(","))
+    if is_many(flags["task"]):
+        _run_many(flags, list(names))
+        return
     asked = [_request({**flags, "hardware_type": name}) for name in names]
     if flags["dry_run"]:
         for one in asked:
@@ -149,6 +154,42 @@ def _run_each(asked: Sequence[Request]) -> None:
     )
     if failed:
         raise click.exceptions.Exit(next(iter(failed.values())).exit_code)
+
+
+def _run_many(flags: Mapping[str, Any], hardware_types: Sequence[str]) -> None:
+    """Run several tasks on each hardware type; the first failure's exit code counts."""
+    if flags["dry_run"]:
+        for task in task_names(flags):
+            for name in hardware_types:
+                _dry_run(_request({**flags, "task": task, "hardware_type": name}))
+        return
+    codes = []
+    for name in hardware_types:
+        codes.append(run_many(flags, name, _row))
+        if codes[-1] == INTERRUPTED:
+            break
+    if failed := [code for code in codes if code]:
+        raise click.exceptions.Exit(failed[-1] if failed[-1] == INTERRUPTED else failed[0])
+
+
+def _row(flags: Mapping[str, Any]) -> Row:
+    """Run one task, print its report, and return its row."""
+    from bytemlperf.engine import StepFailed
+    from bytemlperf.engine.runner import Interrupted
+    from bytemlperf.report.matrix import Row
+
+    exit_code, reason = 0, ""
+    try:
+        task = _run(_request(flags))
+        _judge(task)
+    except StepFailed as failure:
+        task, exit_code = failure.task, failure.exit_code
+    except Interrupted as stop:
+        task, exit_code = stop.task, INTERRUPTED
+    except (RunInvalid, ObjectiveMissed) as verdict:
+        exit_code, reason = verdict.exit_code, str(verdict)
+    row = Row.of(flags["task"], task.report, task.report_file, 0.0)
+    return row.model_copy(update={"exit_code": exit_code, "reason": row.reason or reason})
 
 
 def _run(asked: Request) -> Task:
