@@ -22,6 +22,7 @@ from bytemlperf.attribution import late_causes, turnaround
 from bytemlperf.backend import Array
 from bytemlperf.batching import Dynamic
 from bytemlperf.device import NativeBackend, NullBackend, SimulatedDevice
+from bytemlperf.distribution import Distribution
 from bytemlperf.errors import BackendError, UsageError
 from bytemlperf.instances import in_flight, instance_maker
 from bytemlperf.isolation import Isolated
@@ -321,7 +322,7 @@ class LoadGenerator:
         per_second = 1.0 / duration if duration > 0 else 0.0
         windows = Windows.from_core(data)
         causes = late_causes(stamps if data.stamps_complete else None, parts)
-        overhead = self._overhead(pattern, stamps)
+        overhead = self._overhead(pattern, stamps, parts["latency"])
         verdicts: list[Verdict] = judge(
             Facts(
                 data,
@@ -366,7 +367,9 @@ class LoadGenerator:
             outputs=self._outputs(data.planned, keep_outputs),
         )
 
-    def _overhead(self, pattern: Pattern, stamps: Array | None) -> Overhead | None:
+    def _overhead(
+        self, pattern: Pattern, stamps: Array | None, latency: Distribution
+    ) -> Overhead | None:
         """What the harness took: nothing on the virtual clock."""
         if self.clock_name == "virtual":
             return None
@@ -380,10 +383,13 @@ class LoadGenerator:
             batch,
             self.pin,
         )
+        found = overhead_of(setup)
+        if latency.count and latency.min < found.floor:  # calibrated while the host was busy
+            found = replace(found, floor=latency.min)
         think_time = pattern.think_time if isinstance(pattern, ClosedLoop) else 0.0
         if not isinstance(think_time, (int, float)):  # drawn: it cannot be told from the rest
-            return overhead_of(setup)
-        return replace(overhead_of(setup), turnaround=turnaround(stamps, think_time))
+            return found
+        return replace(found, turnaround=turnaround(stamps, think_time))
 
     def _outputs(self, planned: int, keep: bool | float) -> list[Any] | dict[int, Any] | None:
         if isinstance(keep, bool):

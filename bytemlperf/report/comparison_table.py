@@ -28,10 +28,11 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    table.add_column("")
+    table.add_column("", min_width=4)
     interval = f"{comparison.confidence:.4%}".rstrip("0%").rstrip(".") + " % interval"
-    for heading in ("before", "after", "change", interval, "p", ""):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    for heading in ("before", "after", "change", interval, "p"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
     for change in comparison.changes:
         table.add_row(*_row(change))
     console.print(table)
@@ -58,7 +59,12 @@ def _row(change: Change) -> list[str]:
     verdict = (
         f"[bold]{'up' if change.change > 0 else 'down'}[/]"
         if change.detected
-        else f"noise (< ±{100 * (change.bound or 0.0):.2g} %)"
+        else f"noise (< ±{_percent(change.bound or 0.0).lstrip('+')} %)"
     )
-    interval = f"{100 * low:+.2f} .. {100 * high:+.2f} %"
+    interval = f"{_percent(low)} .. {_percent(high)} %"
     return [*row, f"{change.change:+.2%}", interval, p_value, verdict]
+
+
+def _percent(share: float) -> str:
+    """With its sign; two decimals where they mean something."""
+    return f"{100 * share:+.2f}" if abs(share) < 0.1 else f"{100 * share:+.0f}"

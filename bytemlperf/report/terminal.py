@@ -39,7 +39,7 @@ def show(console: Console, report: Report, path: Path) -> None:
     if details.loads:
         console.print(_loads(details.loads))
     _energy(console, report)
-    for detail in (*details.performance, *details.loads)[-1:]:
+    for detail in (*details.performance, *details.loads)[:1]:
         if detail.overhead:
             console.print(f"harness  {harness(detail.overhead)}", soft_wrap=True)
     _verdicts(console, report)
