@@ -44,6 +44,8 @@ from bytemlperf.errors import BytemlperfError
 @flag("batch_sizes", metavar="N,N,...", help="Instead of the task's.")
 @flag("clients", type=int, help="Instead of the task's.")
 @flag("iterations", type=int, help="Queries a client, instead of the task's.")
+@flag("data_percent", type=float, help="Part of the data set to score, instead of the task's.")
+@flag("verify_percent", type=float, help="Part of the replies under load to check; 0 for none.")
 @flag("max_duration_s", type=float, help="Bound for a batch size; 0 lifts it.")
 @flag(
     "load",

@@ -161,6 +161,16 @@ def test_imagenet(of: Card, tar: bool, tmp_path: Path, empty_cache: Path) -> Non
     np.testing.assert_array_equal(again.feeds([4, 1])["x"], data.feeds([4, 1])["x"])
 
 
+def test_a_picture_that_is_replaced_is_read_again(tmp_path: Path, empty_cache: Path) -> None:
+    home = pictures(tmp_path, tar=False) / "open_imagenet" / "ILSVRC2012_img_val"
+    before = open_dataset(model(IMAGENET), data_dir=tmp_path).feeds([0])["x"]
+    first = home / "ILSVRC2012_val_00000000.JPEG"
+    first.write_bytes((home / "ILSVRC2012_val_00000004.JPEG").read_bytes())
+    after = open_dataset(model(IMAGENET), data_dir=tmp_path).feeds([0, 4])["x"]
+    np.testing.assert_array_equal(after[0], after[1])
+    assert (before[0] != after[0]).all()
+
+
 def test_a_transform_is_that_of_the_field() -> None:
     """Shorter side to ``resize``, centre crop, (x / scale - mean) / std."""
     rng = np.random.default_rng(0)

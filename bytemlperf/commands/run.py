@@ -83,17 +83,19 @@ def _fetched(model: str) -> Path:
         return fetch_checkpoint(load_card(model), step.update, offline=offline_by_environment())
 
 
+# Flags that replace the workload's field of the same name.
+_FIELDS = (
+    "clients", "iterations", "max_duration_s", "seed", "slo_ms", "data_percent", "verify_percent",
+)  # fmt: skip
+
+
 def _with_flags(workload: Workload, flags: Mapping[str, Any]) -> Workload:
     """A flag wins over the workload's field."""
     from bytemlperf.workload import Load
 
     if flags["quick"]:
         workload = workload.quick()
-    changes: dict[str, Any] = {
-        name: flags[name]
-        for name in ("clients", "iterations", "max_duration_s", "seed", "slo_ms")
-        if flags[name] is not None
-    }
+    changes: dict[str, Any] = {name: flags[name] for name in _FIELDS if flags[name] is not None}
     if flags["max_duration_s"] == 0:
         changes["max_duration_s"] = None
     if flags["compile_only"]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import tarfile
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -32,6 +33,9 @@ class Pictures(Protocol):
     path: Path
 
     def names(self) -> set[str]: ...
+    def identity(self) -> Any:
+        """What changes when a picture does, without reading them."""
+
     def read(self, name: str) -> bytes: ...
 
 
@@ -43,6 +47,11 @@ class Folder:
 
     def names(self) -> set[str]:
         return set(os.listdir(self.path))  # noqa: PTH208  (one call for 50 000 files)
+
+    def identity(self) -> Any:
+        with os.scandir(self.path) as entries:
+            found = sorted((e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in entries)
+        return [str(self.path.resolve()), hashlib.sha256(repr(found).encode()).hexdigest()]
 
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
@@ -65,6 +74,9 @@ class Tar:
 
     def names(self) -> set[str]:
         return set(self._places)
+
+    def identity(self) -> Any:
+        return identity(self.path)
 
     def read(self, name: str) -> bytes:
         offset, size = self._places[name]
@@ -126,7 +138,7 @@ class ImageNet:
         self._labels = np.array([label for _, label in entries]) + (self._classes - _CLASSES)
         side = self._transform.crop
         key = {
-            "pictures": identity(pictures.path),
+            "pictures": pictures.identity(),
             "map": identity(self._map),
             "transform": self._transform.model_dump(include={"resize", "crop", "interpolation"}),
             "pillow": require("PIL", extra="data", purpose="reading pictures").__version__,
