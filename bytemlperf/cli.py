@@ -50,8 +50,9 @@ from bytemlperf.errors import BytemlperfError
 @flag(
     "load",
     multiple=True,
-    metavar="PATTERN:RATE/s:SECONDSs",
-    help="Add an open-loop load, e.g. poisson:100/s:30s. Repeatable.",
+    metavar="PATTERN:FIGURES:LENGTH",
+    help="Add an open-loop load, e.g. poisson:100/s:30s, gamma:100/s,cv=2:1min or "
+    "replay:trace.csv. Repeatable.",
 )
 @flag("slo_ms", type=float, help="Objective for p99 latency; missed: exit code 4.")
 @flag("seed", type=int, help="Of weights, data and arrivals.")

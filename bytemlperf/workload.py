@@ -3,74 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bytemlperf import jsonc
 from bytemlperf.errors import UsageError, did_you_mean
-
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1, strict=True)]
-
-
-class Load(BaseModel):
-    """One open-loop load that is run beside the closed loop: ``--load poisson:100/s:30s``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    pattern: Literal["constant", "poisson", "offline"]
-    rate: Positive | None = Field(default=None, description="queries a second")
-    duration_s: Positive | None = Field(default=None, description="length of the window")
-    queries: Count | None = Field(default=None, description="queries, instead of a duration")
-    batch_size: Count = Field(default=1, description="samples a query")
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if self.pattern == "offline":
-            if self.rate is not None or self.duration_s is not None or self.queries is None:
-                raise ValueError("offline takes 'queries' and neither 'rate' nor 'duration_s'")
-        elif self.rate is None or (self.duration_s is None) == (self.queries is None):
-            raise ValueError(
-                f"{self.pattern} takes 'rate' and exactly one of 'duration_s' and 'queries'"
-            )
-        return self
-
-    @property
-    def planned(self) -> float:
-        """Queries that the load plans, about."""
-        return float(self.queries or (self.rate or 0.0) * (self.duration_s or 0.0))
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read ``poisson:100/s:30s`` (pattern, rate, duration) or ``offline:500``."""
-        rated = re.fullmatch(r"(\w+):([\d.]+)/s:([\d.]+)s", text)
-        counted = re.fullmatch(r"(\w+):(\d+)", text)
-        try:
-            if rated:
-                pattern, rate, seconds = rated.groups()
-                return cls.model_validate(
-                    {"pattern": pattern, "rate": float(rate), "duration_s": float(seconds)}
-                )
-            if counted:
-                pattern, queries = counted.groups()
-                return cls.model_validate({"pattern": pattern, "queries": int(queries)})
-        except (ValidationError, ValueError) as error:
-            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-            raise UsageError(f"--load {text!r}: {reason}") from error
-        raise UsageError(
-            f"--load {text!r}: expected PATTERN:RATE/s:SECONDSs, e.g. poisson:100/s:30s, "
-            "or offline:QUERIES"
-        )
-
-    def __str__(self) -> str:
-        if self.pattern == "offline":
-            return f"offline:{self.queries}"
-        extent = f"{self.duration_s:g}s" if self.duration_s else f"{self.queries} queries"
-        return f"{self.pattern}:{self.rate:g}/s:{extent}"
+from bytemlperf.load import Count, Load, Positive
 
 
 class Workload(BaseModel):

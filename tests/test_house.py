@@ -52,6 +52,7 @@ ORDER = (
     "selftest",
     "honesty",
     "numeric",
+    "load",
     "workload",
     "zoo",
     "completion",

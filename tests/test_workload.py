@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from bytemlperf import jsonc
 from bytemlperf.errors import UsageError
-from bytemlperf.workload import Load, Workload, list_workloads
+from bytemlperf.load import Load
+from bytemlperf.workload import Workload, list_workloads
 
 # The workload block of the README that this product implements, as it stands there.
 SEED = """{
@@ -59,6 +60,12 @@ def test_shipped_workloads_are_valid_and_bounded(name: str) -> None:
         ('"data_percent": 101,', r"t\.json:2: data_percent: .*100, not 101"),
         ('"load": [{"pattern": "poisson"}],', r"t\.json:2: load\.0: .*'rate'"),
         ('"load": [{"pattern": "poison", "rate": 1, "duration_s": 1}],', r"load\.0\.pattern: "),
+        ('"load": [{"pattern": "gamma", "rate": 1, "cvv": 1}],', "did you mean 'cv'"),
+        (
+            '"load": [{"pattern": "ramp", "start": 1, "stop": 2, "rate": 9, "duration_s": 1}],',
+            r"t\.json:2: load\.0: .*'rate' belongs to another pattern",
+        ),
+        ('"load": [{"pattern": "steps", "steps": [[100]]}],', r"load\.0\.steps\.0"),
     ],
 )
 def test_a_wrong_field_is_named_with_its_line(change: str, message: str) -> None:
@@ -119,6 +126,14 @@ def test_flags_are_checked_like_fields() -> None:
     [
         ("poisson:100/s:30s", "poisson", 100),
         ("constant:2.5/s:0.5s", "constant", 2.5),
+        ("poisson:100/s:500", "poisson", 100),
+        ("gamma:100/s,cv=2:30s", "gamma", 100),
+        ("gamma:100/s,cv=2,batch_size=8,clients=2:30s", "gamma", 100),
+        ("onoff:500/s,rate_off=0/s,mean_on=1s,mean_off=4s:60s", "onoff", None),
+        ("ramp:0/s,stop=200/s:60s", "ramp", None),
+        ("steps:100/s*10s,0/s*5s", "steps", None),
+        ("sine:100/s,amplitude=50/s,period=10s:60s", "sine", None),
+        (f"replay:{__file__},speed=2", "replay", None),
         ("offline:500", "offline", None),
     ],
 )
@@ -126,11 +141,63 @@ def test_loads_on_the_command_line(text: str, pattern: str, rate: float | None) 
     load = Load.parse(text)
     assert (load.pattern, load.rate) == (pattern, rate)
     assert str(load) == text
+    assert Load.model_validate(load.model_dump()) == load
 
 
-@pytest.mark.parametrize("text", ["poisson", "poisson:100", "poison:1/s:1s", "poisson:0/s:1s", ":"])
-def test_a_wrong_load_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="--load"):
+def test_times_have_units() -> None:
+    assert Load.parse("poisson:1/s:1.5min") == Load.parse("poisson:1/s:90s")
+    assert Load.parse("poisson:1/s:500ms") == Load.parse("poisson:1/s:0.5s")
+
+
+@pytest.mark.parametrize(
+    ("text", "planned", "length"),
+    [
+        ("poisson:100/s:30s", 3000, 30),
+        ("offline:500", 500, None),
+        ("onoff:500/s,rate_off=50/s,mean_on=1s,mean_off=4s:10s", 1400, 10),
+        ("ramp:0/s,stop=200/s:60s", 6000, 60),
+        ("steps:100/s*10s,0/s*5s", 1000, 15),
+        ("sine:100/s,amplitude=50/s,period=10s:60s", 6000, 60),
+    ],
+)
+def test_a_load_knows_about_how_much_it_plans(
+    text: str, planned: float, length: float | None
+) -> None:
+    load = Load.parse(text)
+    assert load.planned == pytest.approx(planned)
+    assert load.length_s == length
+
+
+def test_a_trace_as_a_load(tmp_path: Path) -> None:
+    (tmp_path / "trace.csv").write_text("0\n1\n3\n")
+    load = Load.parse(f"replay:{tmp_path}/trace.csv,speed=2")
+    assert load.planned == 3
+    assert load.length_s == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("poisson", "expected a rate|takes 'rate', exactly one of"),
+        ("poisson:100", "'rate' is missing"),
+        ("poison:1/s:1s", "did you mean 'poisson'"),
+        ("poisson:0/s:1s", "rate: .*greater than 0"),
+        ("poisson:100:1s", "a rate such as 100/s, not '100'"),
+        ("poisson:100/s:1 hour", "a time such as 30s"),
+        ("gamma:100/s,vc=2:30s", "unknown figure 'vc=2'; did you mean 'cv'"),
+        ("gamma:100/s:30s", "'cv' is missing"),
+        ("gamma:100/s,cv=99:30s", "cv must lie between"),
+        ("poisson:100/s,cv=2:30s", "unknown figure 'cv=2'"),
+        ("ramp:1/s,stop=2/s:50", "'duration_s'"),
+        ("steps:100/s", "a time such as 30s"),
+        ("sine:10/s,amplitude=20/s,period=1s:9s", "amplitude must lie"),
+        ("replay:absent.csv", "no such file: absent.csv"),
+        ("offline:5s", "offline takes 'queries'"),
+        (":", "unknown pattern ''"),
+    ],
+)
+def test_a_wrong_load_is_refused(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=rf"--load.*({message})"):
         Load.parse(text)
 
 

@@ -91,7 +91,7 @@ _FIELDS = (
 
 def _with_flags(workload: Workload, flags: Mapping[str, Any]) -> Workload:
     """A flag wins over the workload's field."""
-    from bytemlperf.workload import Load
+    from bytemlperf.load import Load
 
     if flags["quick"]:
         workload = workload.quick()

@@ -41,7 +41,7 @@ def performance_bound_s(task: Task) -> float | None:
     workload = task.workload
     if not workload.test_perf or workload.max_duration_s is None:
         return None
-    loads = sum(load.duration_s or workload.max_duration_s for load in workload.loads)
+    loads = sum(load.length_s or workload.max_duration_s for load in workload.loads)
     cases = len(workload.batch_sizes) * max(1, len(workload.input_tokens))
     return workload.max_duration_s * cases + loads
 

@@ -15,7 +15,7 @@ from bytemlperf.engine.proving import Replies
 from bytemlperf.engine.task import Task
 from bytemlperf.errors import BytemlperfError
 from bytemlperf.loadgen import LoadGenerator, Progress, RunInterrupted
-from bytemlperf.patterns import ClosedLoop, Constant, Offline, Pattern, Poisson
+from bytemlperf.patterns import ClosedLoop, Pattern
 from bytemlperf.report.runs import generation_detail, performance_row, run_detail
 from bytemlperf.report.schema import EnergyDetail, GenerationDetail, RunDetail
 from bytemlperf.report.units import seconds
@@ -23,7 +23,6 @@ from bytemlperf.result import Result
 from bytemlperf.samples import Samples
 from bytemlperf.screen import Step
 from bytemlperf.simulate import SimulatedRuntime
-from bytemlperf.workload import Load
 
 # Enough distinct inputs that a cache of the last few answers nothing.
 _DISTINCT = 4
@@ -89,16 +88,20 @@ def measure_loads(task: Task, step: Step) -> str:
             replies = _first_inferences(task, generator, load.batch_size, step)
 
             def keep(
-                result: Result, watched: Watched, n: int = number, replies: Replies = replies
+                result: Result,
+                watched: Watched,
+                name: str = f"load-{number + 1}",
+                clients: int = load.clients,
+                replies: Replies = replies,
             ) -> None:
                 energy = watched.energy(result)
                 result = replies.judge(result)
-                details.loads.append(_detail(task, result, f"load-{n + 1}", 1, energy))
+                details.loads.append(_detail(task, result, name, clients, energy))
                 task.save()
 
             _measure(
                 generator,
-                _pattern(load),
+                load.run_pattern,
                 keep,
                 power,
                 queries=load.queries,
@@ -109,13 +112,6 @@ def measure_loads(task: Task, step: Step) -> str:
                 progress=_live(step, str(load)),
             )
     return f"{len(details.loads)} load(s)"
-
-
-def _pattern(load: Load) -> Pattern:
-    if load.pattern == "offline":
-        return Offline()
-    assert load.rate is not None
-    return Poisson(load.rate) if load.pattern == "poisson" else Constant(load.rate)
 
 
 def _tokens(task: Task, result: Result, prompt: int | None) -> GenerationDetail | None:
