@@ -29,7 +29,8 @@ class Row:
         build_s: seconds to build, export and verify it, when that was last done.
         latency_ms: median of ``queries`` queries of one sample, one at a time, in the plain
             loader of its framework.
-        max_difference: largest absolute difference export vs source, at two batch sizes.
+        max_difference: largest absolute difference export vs source, at two batch sizes; None
+            for a model that is built in memory.
         failure: why there are no figures.
     """
 
@@ -174,7 +175,7 @@ def _cells(row: Row) -> list[str]:
         f"{row.artifact_bytes / 1e6:.1f} MB",
         f"{row.build_s:.1f} s",
         f"{row.latency_ms:.2f} ms",
-        f"{row.max_difference:.2g}",
+        "none" if row.max_difference is None else f"{row.max_difference:.2g}",
         f"{row.tolerance:g}",
         "ok",
     ]

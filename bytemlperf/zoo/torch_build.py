@@ -158,10 +158,9 @@ def export_torchscript(module: torch.nn.Module, card: Card, path: Path) -> None:
     torch = import_torch()
     example = tuple(tensors(synthetic_feeds(card, range(_TRACE_BATCH), seed=0), card))
     with torchscript_is_deprecated(), warnings.catch_warnings(), torch.inference_mode():
-        # Shape checks of the library become constants of the trace; the export is verified after.
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
-        # Tracing reads every attribute of a module, the deprecated ones of libraries too.
-        warnings.filterwarnings("ignore", category=FutureWarning)
+        # Of shape checks, which become constants of the trace, and of every attribute that tracing
+        # reads, deprecated ones too: the export is verified after.
+        warnings.simplefilter("ignore")
         traced = torch.jit.trace(module, example, check_trace=False, strict=False)
         torch.jit.save(traced, str(path))
 
