@@ -72,6 +72,9 @@ def test_one_command_runs_them_all_and_a_missing_one_does_not_stop_it(
     assert not any(line.startswith("STC ") for line in lines[measured:simulated])
     assert (tmp_path / "reports/CPU/digits-onnx-fp32/result-fp32.json").exists()
     assert (tmp_path / "reports/STC-simulated/digits-onnx-fp32/result-fp16.json").exists()
+    # Nothing is written under the model's precision before the device's is known.
+    reports = (tmp_path / "reports/STC-simulated").rglob("result*.json")
+    assert [file.name for file in reports] == ["result-fp16.json"]
     dry = CliRunner().invoke(cli, [*command.split(), "CPU,STC", "--dry_run"])
     assert dry.exit_code == 0
     assert "on CPU" in dry.stdout

@@ -123,6 +123,18 @@ def test_a_published_point_is_replayed_within_two_percent(hardware: str) -> None
         assert "no published result" in roofline.basis
 
 
+def test_a_model_without_results_takes_those_of_the_same_operations() -> None:
+    """RoBERTa was not published on Gaudi2, BERT and ALBERT were; also at the tiny preset."""
+    pytest.importorskip("transformers")
+    model = zoo.open_model("roberta-torch-fp32", preset="tiny")
+    roofline = Roofline.fit(DEVICES["HPU"], model)
+    assert "same operations (albert-torch-fp32, bert-torch-fp32)" in roofline.basis
+    assert "full size" in roofline.basis
+    for point in DEVICES["HPU"].published:
+        if point.card == "bert-torch-fp32":
+            assert roofline.seconds(point.batch_size) == pytest.approx(point.batch_s, rel=0.12)
+
+
 def test_packed_results_say_how_much_is_not_padding() -> None:
     pytest.importorskip("transformers")
     model = zoo.open_model("roberta-torch-fp32", preset="tiny")

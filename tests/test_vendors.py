@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from bytemlperf.engine import Request, StepFailed, run_task
+from bytemlperf.engine.options import Answers
 from bytemlperf.errors import BackendError
 from bytemlperf.registry import find_backend
 from bytemlperf.report.schema import Report
@@ -90,7 +92,7 @@ def run(hardware: str, folder: Path, task: str = TASK, **changes: Any) -> Report
         backend=find_backend(hardware),
         output_dir=folder,
         preset="tiny",
-        options=options,
+        answers=Answers(options),
     )
     screen = Screen(Console(file=io.StringIO()))
     return run_task(request, screen, "0").report
@@ -263,6 +265,41 @@ def test_outputs_that_nobody_waited_for_are_seen(
     assert report.details.numeric is not None
     assert sum(o.nan for o in report.details.numeric.outputs.values()) > 0
     assert not report.details.numeric.within_tolerance
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hardware", ["CPU", *(vendor[0] for vendor in VENDORS)])
+def test_the_conformance_suite_passes(hardware: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bytemlperf", "check-backend", hardware]
+    limits = ["--leak_seconds", "5", "--leak_calls", "500"]
+    done = subprocess.run(
+        [*command, *limits], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hardware", ["IPU", "SPU", "STC"])
+def test_the_conformance_suite_passes_through_the_sdk(hardware: str, tmp_path: Path) -> None:
+    """The same against the doubles: submission, tail batches, reloading, leaks."""
+    folder = DOUBLES / hardware.lower()
+    command = [sys.executable, "-m", "bytemlperf", "check-backend", hardware]
+    limits = ["--task", "digits-torch-fp32", "--leak_seconds", "5", "--leak_calls", "500"]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{DOUBLES}{os.pathsep}{folder}",
+        "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
+    }
+    done = subprocess.run(
+        [*command, *limits],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "SIMULATED" not in done.stdout
 
 
 @pytest.mark.parametrize("hardware", [vendor[0] for vendor in VENDORS])

@@ -149,7 +149,8 @@ def _run_each(asked: Sequence[Request]) -> None:
     done = {task.request.backend.name for task in tasks}
     compare_hardware(
         Console(highlight=False),
-        tasks[0].card.title if tasks else asked[0].workload.model,
+        (tasks[0].card.title if tasks else asked[0].workload.model)
+        + (" at the tiny preset" if asked[0].preset == "tiny" else ""),
         [task.report for task in tasks],
         [f"{name}: {error}" for name, error in failed.items() if name not in done],
         asked[0].workload.slo_ms,

@@ -166,7 +166,9 @@ class Task:
         )
 
     def save(self) -> None:
-        self.report.save(self.report_file)
+        """Write the report; before the compiler has said in what precision, only its failure."""
+        if self._compiled is not None or self.report.details.status != "running":
+            self.report.save(self.report_file)
 
     def note(self, name: str, seconds: float, outcome: str) -> None:
         """Add a step to the report."""

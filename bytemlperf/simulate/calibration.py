@@ -102,29 +102,44 @@ def line_of(
     card: str,
     precision: str,
     work: Work | None,
+    architecture: Architecture | None = None,
 ) -> tuple[float, float, str] | None:
     """Return (fixed seconds, seconds a sample, basis) of a model on a device.
 
-    From the model's own points at this precision: a line through several batch sizes, or the
-    device's fit scaled to meet the one there is. Without own points: the device's fit. None where
-    there is nothing to go by.
+    From the model's own points at this precision, else from those of models of the same
+    operations: a line through several batch sizes, or the device's fit scaled to meet the one
+    there is. Without any: the device's fit. None where there is nothing to go by.
     """
-    own = [p for p in points if p.card == card and p.precision == precision]
-    sizes = sorted({p.batch_size for p in own})
+    same = [p for p in points if p.precision == precision]
+    near, of = [p for p in same if p.card == card], "published result"
+    if not near and architecture is not None and architecture.gflops is not None:
+        near = [p for p in same if _like(ARCHITECTURES[p.card], architecture)]
+        twins = ", ".join(sorted({p.card for p in near}))
+        of = f"estimated: no published result; from those of the same operations ({twins})"
+    if near and near[0].filled < 1:
+        share = f"{100 * near[0].filled:.0f} %"
+        of += f" (packed: {share} of a sample's length is not padding)"
+    sizes = sorted({p.batch_size for p in near})
+    listed = ", ".join(map(str, sizes))
     if len(sizes) > 1:
-        listed = ", ".join(map(str, sizes))
-        return *fit_line(own), f"least squares over published results at batch {listed}"
-    if work is not None:
-        fit = fit_device(device, points)
-        fixed, per_sample = fit.fixed_s(work), fit.per_sample_s(work)
-        if not own:
-            return fixed, per_sample, "estimated: no published result; fit of the device's others"
-        scale = own[0].batch_s / (fixed + sizes[0] * per_sample)
-        basis = f"published result at batch {sizes[0]}; its split from the device's fit"
-        return scale * fixed, scale * per_sample, basis
-    if own:
-        return 0.0, 1.0 / own[0].samples_per_second, f"published result at batch {sizes[0]} alone"
-    return None
+        return *fit_line(near), f"{of} at batch {listed}, least squares"
+    if work is None:
+        if not near:
+            return None
+        return 0.0, 1.0 / near[0].samples_per_second, f"{of} at batch {listed} alone"
+    fit = fit_device(device, points)
+    fixed, per_sample = fit.fixed_s(work), fit.per_sample_s(work)
+    if not near:
+        return fixed, per_sample, "estimated: no published result; fit of the device's others"
+    seconds = statistics.median(p.batch_s for p in near)
+    scale = seconds / (fixed + sizes[0] * per_sample)
+    basis = f"{of} at batch {listed}; its split from the device's fit"
+    return scale * fixed, scale * per_sample, basis
+
+
+def _like(one: Architecture, other: Architecture) -> bool:
+    """Same operations; what crosses the host interface may differ."""
+    return (one.gflops, one.gflops_per_batch) == (other.gflops, other.gflops_per_batch)
 
 
 @dataclass(frozen=True)
@@ -158,7 +173,8 @@ def _errors(
     errors = []
     for point in device.published:
         others = [other for other in device.published if seen(point, other)]
-        line = line_of(device, others, point.card, point.precision, _work(device, point))
+        work, architecture = _work(device, point), ARCHITECTURES[point.card]
+        line = line_of(device, others, point.card, point.precision, work, architecture)
         if line is not None:
             predicted = line[0] + point.batch_size * line[1]
             errors.append(abs(predicted / point.batch_s - 1.0))

@@ -48,20 +48,21 @@ class Roofline:
         precision = precision or device.precision
         name = model.card.name
         own = [p for p in device.published if p.card == name and p.precision == precision]
-        architecture = ARCHITECTURES[name] if own else _architecture(model)
+        # A model that was published is timed at its full size, whatever was built here.
+        architecture = ARCHITECTURES.get(name) or _architecture(model)
         filled = own[0].filled if own else 1.0
         work = Work.of(device, architecture, precision, filled)
-        line = line_of(device, device.published, name, precision, work)
+        line = line_of(device, device.published, name, precision, work, architecture)
         if line is None:
             raise BytemlperfError(
                 f"{name}: its operations are not counted and {device.device} has no published "
                 f"result for it in {precision}: nothing to simulate its speed from"
             )
         fixed_s, per_sample_s, basis = line
-        if filled < 1:
-            basis += f"; packed, {100 * filled:.0f} % of a sample's length is not padding"
         if own:
             basis += f" ({device.published_source})"
+        if name in ARCHITECTURES:
+            basis += "; of the model at its full size"
         error = (
             f"leave one out: {leave_one_out(device)}"
             if own
