@@ -48,6 +48,7 @@ from bytemlperf.patterns import (
 )
 from bytemlperf.pinning import Pin
 from bytemlperf.progress import Progress
+from bytemlperf.query_mix import mix_queries
 from bytemlperf.result import ErrorClass, Overhead, Result, Verdict, load_result
 from bytemlperf.samples import Shared
 
@@ -91,6 +92,7 @@ __all__ = [
     "get_include",
     "load_result",
     "measure",
+    "mix_queries",
 ]
 
 

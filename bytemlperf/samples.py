@@ -153,7 +153,9 @@ def _from_columns(
     columns = Columns.of(samples, batch_size)
     rows, shared, pool = columns.rows, columns.shared, columns.pool
     if capacity is None and pool.period <= MAX_PREPARED:
-        feeds = [_query(rows, shared, pool, k, batch_size) for k in range(pool.period)]
+        feeds = [
+            feeds_of_rows(rows, shared, pool.first_row(k), batch_size) for k in range(pool.period)
+        ]
         return _core.BackendSpec.prepared(hooks, feeds, [batch_size] * len(feeds))
     room = max(batch_size, capacity or 0)
 
@@ -171,18 +173,15 @@ def _from_columns(
     return _core.BackendSpec.staged(hooks, pool, make_slots, room)
 
 
-def _query(
-    rows: Mapping[str, Array],
-    shared: Mapping[str, Array],
-    pool: _core.SamplePool,
-    query: int,
-    batch_size: int,
+def feeds_of_rows(
+    rows: Mapping[str, Array], shared: Mapping[str, Array], first: int, count: int
 ) -> Feeds:
-    """Return query k's rows: a view, or a copy made now where they wrap around the end."""
-    first = pool.first_row(query)
-    if pool.contiguous(query):
-        taken = {k: v[first : first + batch_size] for k, v in rows.items()}
+    """Return ``count`` rows from ``first`` on: a view, or a copy made now where they wrap around
+    the end."""
+    total = len(next(iter(rows.values())))
+    if first + count <= total:
+        taken = {k: v[first : first + count] for k, v in rows.items()}
     else:
-        order = np.arange(first, first + batch_size)
+        order = np.arange(first, first + count)
         taken = {k: np.take(v, order, axis=0, mode="wrap") for k, v in rows.items()}
     return _freeze(taken | dict(shared))

@@ -42,6 +42,7 @@ ORDER = (
     "pinning",
     "progress",
     "samples",
+    "query_mix",
     "instances",
     "isolation",
     "overhead",

@@ -194,8 +194,7 @@ void register_generator(py::module_& m) {
     py::class_<SamplePool, std::shared_ptr<SamplePool>>(m, "SamplePool")
         .def(py::init(&make_pool), py::arg("arrays"), py::arg("rows"), py::arg("batch"))
         .def_property_readonly("period", &SamplePool::period)
-        .def("first_row", &SamplePool::first_row, py::arg("query"))
-        .def("contiguous", &SamplePool::contiguous, py::arg("query"));
+        .def("first_row", &SamplePool::first_row, py::arg("query"));
 
     py::class_<PythonHooks>(m, "PythonHooks", "The functions that a Python instance is made of.")
         .def(py::init([](py::object make, py::object keep, std::uint32_t max_in_flight) {
