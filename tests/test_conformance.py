@@ -92,7 +92,7 @@ def submit(self, feeds, done):
         done(self.predict(feeds))
     except RuntimeError:
         pass
-""", "32 were completed twice"),
+""", "12 were completed twice"),
     "shapes": ("""
 def predict(self, feeds):
     return {"logits": super().predict(feeds)["logits"][:, :9]}
