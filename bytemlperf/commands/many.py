@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -128,6 +129,9 @@ def _child(flags: Mapping[str, Any], main: Main, sender: Connection) -> None:
         row = _without_report(name, "interrupted", INTERRUPTED, "interrupted")
     except BytemlperfError as error:
         row = _without_report(name, "failed", error.exit_code, str(error))
+    except Exception as error:
+        traceback.print_exc()
+        row = _without_report(name, "failed", 1, f"{type(error).__name__}: {error}")
     if row.exit_code not in (0, INTERRUPTED):
         click.echo(f"error: {row.reason}", err=True)
     sender.send(row)
