@@ -129,7 +129,7 @@ def _child(flags: Mapping[str, Any], main: Main, sender: Connection) -> None:
         row = _without_report(name, "interrupted", INTERRUPTED, "interrupted")
     except BytemlperfError as error:
         row = _without_report(name, "failed", error.exit_code, str(error))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the other tasks have their turn
         traceback.print_exc()
         row = _without_report(name, "failed", 1, f"{type(error).__name__}: {error}")
     if row.exit_code not in (0, INTERRUPTED):
