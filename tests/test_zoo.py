@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +223,15 @@ def test_a_killed_build_leaves_no_entry_and_the_next_one_clears_up(tmp_path: Pat
 def test_a_key_depends_on_everything_and_on_no_order() -> None:
     assert content_key({"a": 1, "b": 2}) == content_key({"b": 2, "a": 1})
     assert content_key({"a": 1}) != content_key({"a": 2})
+
+
+def test_two_instances_that_build_at_once_have_the_same_weights() -> None:
+    pytest.importorskip("transformers")
+    model = zoo.open_model("bert-torch-fp32", preset="tiny")
+    feeds = zoo.synthetic_feeds(model.card, range(2), seed=0)
+    with ThreadPoolExecutor(4) as pool:
+        sources = list(pool.map(lambda _: model.load_source(), range(4)))
+    first, *others = (source(feeds) for source in sources)
+    for outputs in others:
+        for name, array in outputs.items():
+            np.testing.assert_array_equal(array, first[name])

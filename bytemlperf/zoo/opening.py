@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -121,12 +122,24 @@ def open_model(
         export_difference=manifest["export_difference"],
         cached=cached,
         tokenizer=Path(manifest["tokenizer"]) if manifest["tokenizer"] else None,
-        load_source=lambda: _source(build),
+        load_source=lambda: _source(card, build, manifest["weights"]["sha256"]),
     )
 
 
-def _source(build: Callable[[], Built]) -> Predict:
-    return build().source
+# A framework's random state belongs to the process: two instances that build at once would draw
+# each other's numbers.
+_building = threading.Lock()
+
+
+def _source(card: Card, build: Callable[[], Built], sha256: str) -> Predict:
+    with _building:
+        built = build()
+    if built.weights.sha256 != sha256:
+        raise BytemlperfError(
+            f"{card.name}: built again, it has other weights than its export ("
+            f"{built.weights.sha256[:16]}, not {sha256[:16]}): 'bytemlperf models clean', and again"
+        )
+    return built.source
 
 
 def _builder(card: Card) -> ModuleType:
