@@ -119,6 +119,25 @@ def test_a_saved_model_holds_the_parameters_of_its_source(name: str) -> None:
     assert held == model.parameters + statistics
 
 
+def test_spans_are_scored_alike_as_two_outputs_and_as_one() -> None:
+    pytest.importorskip("tensorflow")
+    pytest.importorskip("tokenizers")
+    from bytemlperf.datasets import open_dataset
+
+    rng = np.random.default_rng(0)
+    scores = []
+    samples = list(range(4))
+    start, end = rng.standard_normal((2, 4, 384)).astype(np.float32)
+    for name, outputs in (
+        ("bert-torch-fp32", {"start_logits": start, "end_logits": end}),
+        ("bert-tf-fp32", {"logits": np.stack([start, end], axis=-1)}),
+    ):
+        data = open_dataset(zoo.open_model(name, preset="tiny"), sample_data=True)
+        scores.append({k: (v.value, v.n) for k, v in data.score(samples, outputs).items()})
+    assert scores[0] == scores[1]
+    assert "F1 Score" in scores[0]
+
+
 def test_inputs_of_a_kind_are_as_their_card_says() -> None:
     card = zoo.load_card("widedeep-tf-fp32")
     feeds = zoo.synthetic_feeds(card, range(3), seed=1)

@@ -204,7 +204,8 @@ class Squad:
         ByteMLPerf 1.0 divided the sums by windows instead of questions; so that its published
         figures can be compared, both are given in that way too.
         """
-        start, end = (outputs[name] for name in self._model.card.outputs)
+        logits = [outputs[name] for name in self._model.card.outputs]
+        start, end = logits if len(logits) == 2 else np.moveaxis(logits[0], -1, 0)
         by_question: dict[int, list[tuple[int, Array, Array]]] = {}
         for row, sample in enumerate(samples):
             number = int(self.windows.question[sample])
