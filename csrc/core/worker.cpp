@@ -37,9 +37,9 @@ void Worker::begin(Backend& backend) {
     backend_ = &backend;
     const std::uint32_t in_flight = std::min(backend.max_in_flight(), Completions::kSlots);
     asynchronous_ = in_flight > 0;
-    interruptible_ = backend.interruptible();
     {
         const auto lock = guard();
+        interruptible_ = backend.interruptible();
         flights_.resize(std::max(1U, in_flight));
     }
     const std::size_t queries = std::max(1U, run_.spec.batching.max_samples);
@@ -304,7 +304,8 @@ void Worker::expire(Nanos now, Recorder& watchdog) {
     const auto overdue = [now](const InFlight& flight) {
         return flight.lost && now - flight.lost_at > kInterruptAfter;
     };
-    if (interruptible_ && std::all_of(flights_.begin(), flights_.end(), overdue)) {
+    if (interruptible_ && !flights_.empty() &&
+        std::all_of(flights_.begin(), flights_.end(), overdue)) {
         backend_->interrupt();
     }
 }

@@ -105,7 +105,8 @@ class Worker {
     std::uint32_t forming_samples_ = 0;
     bool forming_here_ = false;
     Nanos closes_at_ = kNever;  // when the forming batch closes
-    std::mutex mutex_;          // guards flights_ against the watchdog; unused without a timeout
+    std::mutex mutex_;  // guards flights_ and interruptible_ against the watchdog; unused without a
+                        // timeout
     std::atomic<std::uint64_t> late_{0};
 };
 
