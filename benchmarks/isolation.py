@@ -20,6 +20,7 @@ from pairs import Row, main, table
 import bytemlperf as bmp
 
 SECONDS = 0.5
+ALLOWED_US = 15.0
 SMALL = {"x": np.zeros((8, 1), np.float32)}
 TENSOR = {"x": np.ones((8, 3, 112, 112), np.float32)}  # 150 528 bytes a sample
 
@@ -55,7 +56,7 @@ def pickled(array: Any, rounds: int = 200) -> float:
 
 def measure(pairs: int) -> str:
     null = Row("period of an empty query, isolated", "in this process", "us")
-    added = Row("what the bridge adds to it", "nothing", "us", "< 15 us")
+    added = Row("what the bridge adds to it", "what it may", "us", "< 1")
     hop = Row("hop p50 (round trip less service)", "hop p99", "us")
     tensor = Row("period with a tensor of 150 KB, isolated", "in this process", "us")
     moved = Row("what the bridge adds to it", "pickle and unpickle alone", "us")
@@ -64,7 +65,7 @@ def measure(pairs: int) -> str:
         result, isolated_us = run(bmp.Isolated(nothing), SMALL)
         _, here_us = run(nothing, SMALL)
         null.add(isolated_us, here_us)
-        added.add(isolated_us - here_us, 0.0)
+        added.add(isolated_us - here_us, ALLOWED_US)
         facts = result.environment["isolation"]
         hop.add(facts["hop_p50_us"], facts["hop_p99_us"])
         result, isolated_us = run(bmp.Isolated(total), TENSOR)

@@ -19,6 +19,8 @@ import numpy as np
 import pytest
 
 import bytemlperf as bmp
+from bytemlperf.isolation.moving import plain
+from bytemlperf.zoo import load_card
 
 
 def load_planted() -> Any:
@@ -225,6 +227,46 @@ def test_a_second_completion_is_refused_and_counted() -> None:
 def test_what_cannot_be_isolated_is_refused(make: Any, message: str) -> None:
     with pytest.raises(bmp.UsageError, match=message):
         make()
+
+
+def test_an_interpreter_without_this_package(tmp_path: Path) -> None:
+    """Only numpy's folder is on its path: no site, so no editable installation either."""
+    folder = Path(np.__file__).parent
+    (tmp_path / "numpy").symlink_to(folder)
+    for libraries in folder.parent.glob("numpy.libs"):
+        (tmp_path / "numpy.libs").symlink_to(libraries)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} -S "$@"\n')
+    python.chmod(0o755)
+    module = tmp_path / "vendors_runtime.py"
+    module.write_text(VENDOR)
+    spec = importlib.util.spec_from_file_location("vendors_runtime", module)
+    assert spec is not None
+    assert spec.loader is not None
+    vendor = sys.modules["vendors_runtime"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(vendor)
+    card = load_card("digits-onnx-fp32")
+    backend = partial(vendor.Runtime, None, plain(card), None)
+    result = run(bmp.Isolated(backend, python=python), queries=3)
+    assert (result.completed, result.errors) == (3, 0), result.error_types
+    assert result.outputs is not None
+    assert result.outputs[0]["name"][0] == card.inputs[0].name
+    assert not result.outputs[0]["has_core"][0]
+
+
+VENDOR = """
+import importlib.util, sys
+import numpy as np
+from bytemlperf.backend import RuntimeBackend
+
+class Runtime(RuntimeBackend):
+    def version(self): return "1"
+    def load(self, batch_size): self.loaded = batch_size
+    def get_loaded_batch_size(self): return self.loaded
+    def predict(self, feeds):
+        name = self.model.inputs[0].name
+        return {"name": np.array([name]), "has_core": np.array(["bytemlperf._core" in sys.modules])}
+"""
 
 
 def children_of(pid: int) -> list[int]:

@@ -149,8 +149,13 @@ class Task:
             return runtime
         if isinstance(runtime, NativeBackend):
             raise UsageError(f"--isolate: {self.request.backend.name} is a shared library")
+        model, workload = self.model.without_source(), self.workload
+        if self.request.backend_python is not None:
+            from bytemlperf.isolation.moving import plain
+
+            model, workload = plain(model), plain(workload)
         return Isolated(
-            partial(self.runtime_class, self.compiled, self.model.without_source(), self.workload),
+            partial(self.runtime_class, self.compiled, model, workload),
             python=self.request.backend_python,
             log_dir=self.report_file.parent / "runs" / "isolated",
         )

@@ -33,6 +33,7 @@ _SLOTS, _SLOT_MASK = 64, 0xFF
 _SPIN, _REQUESTS, _SLEEPS, _LEAVE, _ANSWERS, _PARENT_SLEEPS, _BEAT = 1, 16, 17, 18, 32, 33, 34
 _REQUEST_RING, _ANSWER_RING, _FIRST_SLOT, _SLOT_WORDS = 48, 112, 176, 16
 _BEAT_S = 0.25
+_MOST_SKIPPED = 1023
 _WAKE = (1).to_bytes(8, sys.byteorder)
 _ALIGN = 64
 _PR_SET_PDEATHSIG = 1
@@ -134,7 +135,7 @@ class Bridge:
         self._results_end = 0
         self._taken = 0
         self._spin_ns = self.words[_SPIN]
-        self._spins = self._spin_ns > 0
+        self._spins_to_skip = self._skip_next = 0
         self._lock = threading.Lock()  # of those who answer
 
     def next(self) -> int | None:
@@ -149,21 +150,24 @@ class Bridge:
         return ticket
 
     def _spin(self) -> bool:
-        """True where a request came within the spin; one that came too late ends the spinning until
-        a wait is short again.
-        """
-        if not self._spins:
+        """True where a request came within the spin. One in vain makes this skip twice as many."""
+        if self._spin_ns == 0:
+            return False
+        if self._spins_to_skip:
+            self._spins_to_skip -= 1
             return False
         words, taken = self.words, self._taken
         end = time.monotonic_ns() + self._spin_ns
         while time.monotonic_ns() < end:
             for _ in range(16):
                 if words[_REQUESTS] != taken:
+                    self._skip_next = 0
                     return True
+        self._skip_next = self._spins_to_skip = min(2 * self._skip_next + 1, _MOST_SKIPPED)
         return False
 
     def _sleep(self) -> None:
-        words, start = self.words, time.monotonic_ns()
+        words = self.words
         while words[_REQUESTS] == self._taken and not words[_LEAVE]:
             words[_SLEEPS] = 1
             with self._lock:  # a barrier: the note that this sleeps comes before the last look
@@ -172,7 +176,6 @@ class Bridge:
                 os.read(self._wake_child, 8)
         if self._spin_ns:  # elsewhere every request is announced, see csrc/core/bridge.cpp
             words[_SLEEPS] = 0
-            self._spins = time.monotonic_ns() - start < 2 * self._spin_ns
 
     def feeds(self, ticket: int) -> tuple[Mapping[str, Any], int]:
         """Return (the batch's inputs, its samples); each mapping is made once."""

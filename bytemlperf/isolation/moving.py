@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.machinery
 import io
 import json
 import pickle
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bytemlperf.errors import UsageError
@@ -60,6 +61,22 @@ def message(
         "slot_bytes": slot_bytes,
     }
     return json.dumps(head).encode() + b"\n" + pickled
+
+
+def plain(value: Any) -> Any:
+    """Return records (dataclasses, pydantic models) as namespaces of their fields, functions as
+    None: what an interpreter without this package's dependencies can read.
+    """
+    names: Iterable[str] = getattr(type(value), "model_fields", ())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = (field.name for field in dataclasses.fields(value))
+    if record := {name: plain(getattr(value, name)) for name in names}:
+        return types.SimpleNamespace(**record)
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(plain(part) for part in value)
+    return None if callable(value) else value
 
 
 def _on_path(top: str) -> bool:

@@ -22,6 +22,7 @@ int make_eventfd() {
 }
 
 constexpr std::uint32_t kSlotBits = 8;
+constexpr std::uint32_t kMostSkipped = 1023;
 
 // An interpreter cannot order its accesses to memory. x86 does it for stores and for loads, and the
 // child's lock does the rest; elsewhere every hand-over goes through the kernel, which orders all.
@@ -77,18 +78,28 @@ void Bridge::wake_child() noexcept {
     static_cast<void>(write(wake_child_.get(), &one, sizeof one));
 }
 
+// A spin in vain costs its whole length: the child needs longer, or this very core. So each one
+// makes this skip twice as many, and one that was worth it ends that.
 bool Bridge::spin() noexcept {
-    if (spin_ <= 0 || usual_wait_ > spin_) return false;
+    if (spin_ <= 0) return false;
+    if (spins_to_skip_ > 0) {
+        --spins_to_skip_;
+        return false;
+    }
     const Nanos end = read_clock(CLOCK_MONOTONIC) + spin_;
     for (int i = 0; !answered(); ++i) {
         relax_cpu();
-        if (i % 16 == 0 && read_clock(CLOCK_MONOTONIC) >= end) return false;
+        if (i % 16 == 0 && read_clock(CLOCK_MONOTONIC) >= end) {
+            skip_next_ = std::min(2 * skip_next_ + 1, kMostSkipped);
+            spins_to_skip_ = skip_next_;
+            return false;
+        }
     }
+    skip_next_ = 0;
     return true;
 }
 
 Bridge::Wake Bridge::wait(int process, Nanos timeout) noexcept {
-    const Nanos start = read_clock(CLOCK_MONOTONIC);
     Wake wake = Wake::kAnswer;
     if (!spin()) {
         control().parent_sleeps.store(1, std::memory_order_seq_cst);
@@ -105,10 +116,6 @@ Bridge::Wake Bridge::wait(int process, Nanos timeout) noexcept {
         if (kOrderedByProcessor) control().parent_sleeps.store(0, std::memory_order_relaxed);
         // What a child answered before it ended is an answer.
         if (answered()) wake = Wake::kAnswer;
-    }
-    if (wake == Wake::kAnswer && spin_ > 0) {
-        const Nanos took = std::min(read_clock(CLOCK_MONOTONIC) - start, 2 * spin_);
-        usual_wait_ += (took - usual_wait_) / 8;
     }
     return wake;
 }

@@ -88,7 +88,7 @@ class Bridge {
     // Asks the child to unload and end.
     void ask_to_leave() noexcept;
     // Until an answer may be taken, the child has ended (`process`: a pidfd), or `timeout`. Spins
-    // first where answers have come within the spin of late.
+    // first, unless that was in vain of late.
     Wake wait(int process, Nanos timeout) noexcept;
     struct Answer {
         std::uint32_t slot;
@@ -121,7 +121,8 @@ class Bridge {
     OwnedFd wake_parent_;
     std::array<std::atomic<std::uint32_t>, BridgeControl::kSlots> tickets_{};  // 0: answered
     std::uint32_t taken_ = 0;
-    Nanos usual_wait_ = 0;  // moving mean of how long answers took, at most twice the spin
+    std::uint32_t spins_to_skip_ = 0;
+    std::uint32_t skip_next_ = 0;
 };
 
 }  // namespace bytemlperf
