@@ -336,6 +336,7 @@ def test_wrong_patterns_are_refused(make: Callable[[], Any], message: str) -> No
     [
         (bmp.Ramp(0.0, 10.0), {"queries": 10}, "give duration"),
         (bmp.Ramp(0.0, 10.0), {"p99_within": 0.05}, "give duration"),
+        (bmp.Ramp(0.0, 10.0), {"duration": 1e5}, "ramp 0/s to 10/s: a length in a load pattern"),
         (bmp.Replay([0.0]), {"queries": 1}, "lasts 1e-09 s by itself"),
         (bmp.Steps([(1.0, 2.0)]), {"duration": 1.0}, "lasts 2 s by itself"),
         (bmp.Steps([(1.0, 2.0)]), {"p99_within": 0.1}, "none of queries"),

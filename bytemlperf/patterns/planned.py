@@ -106,7 +106,10 @@ class Ramp(OpenPattern):
     def process(self, horizon: Horizon) -> _core.ArrivalProcess:
         if horizon.duration is None:
             raise UsageError(f"{self.words()} goes over the run's duration: give duration")
-        return _core.SegmentedArrivals([(self.start, self.stop, horizon.duration * 1e-9)])
+        try:
+            return _core.SegmentedArrivals([(self.start, self.stop, horizon.duration * 1e-9)])
+        except ValueError as error:  # only now is it known how long it is
+            raise UsageError(f"{self.words()}: {error}") from error
 
     def words(self) -> str:
         return f"ramp {self.start:g}/s to {self.stop:g}/s"
