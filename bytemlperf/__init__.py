@@ -7,6 +7,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import lazy_loader
+
 try:
     import bytemlperf._core  # noqa: F401
 except ModuleNotFoundError as error:
@@ -18,82 +22,16 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-from bytemlperf.batching import Dynamic
-from bytemlperf.comparison import Change, Comparison, compare
-from bytemlperf.device import (
-    Deterministic,
-    Exponential,
-    Lognormal,
-    NativeBackend,
-    NullBackend,
-    SimulatedDevice,
-    Table,
-)
-from bytemlperf.distribution import Distribution
-from bytemlperf.errors import BackendError, BytemlperfError, UsageError
-from bytemlperf.isolation import Isolated
-from bytemlperf.loadgen import LoadGenerator, RunInterrupted, measure
-from bytemlperf.patterns import (
-    Arrivals,
-    ClosedLoop,
-    Constant,
-    Gamma,
-    Offline,
-    OnOff,
-    Poisson,
-    Ramp,
-    Replay,
-    Sine,
-    Steps,
-)
-from bytemlperf.pinning import Pin
-from bytemlperf.progress import Progress
-from bytemlperf.query_mix import mix_queries
-from bytemlperf.result import ErrorClass, Overhead, Result, Verdict, load_result
-from bytemlperf.samples import Shared
+# The names are those of __init__.pyi.
+_lookup, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
-__all__ = [
-    "Arrivals",
-    "BackendError",
-    "BytemlperfError",
-    "Change",
-    "ClosedLoop",
-    "Comparison",
-    "Constant",
-    "Deterministic",
-    "Distribution",
-    "Dynamic",
-    "ErrorClass",
-    "Exponential",
-    "Gamma",
-    "Isolated",
-    "LoadGenerator",
-    "Lognormal",
-    "NativeBackend",
-    "NullBackend",
-    "Offline",
-    "OnOff",
-    "Overhead",
-    "Pin",
-    "Poisson",
-    "Progress",
-    "Ramp",
-    "Replay",
-    "Result",
-    "RunInterrupted",
-    "Shared",
-    "SimulatedDevice",
-    "Sine",
-    "Steps",
-    "Table",
-    "UsageError",
-    "Verdict",
-    "compare",
-    "get_include",
-    "load_result",
-    "measure",
-    "mix_queries",
-]
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":  # it costs as much as all the rest
+        from importlib.metadata import version
+
+        return version("bytemlperf")
+    return _lookup(name)
 
 
 def get_include() -> str:
@@ -103,11 +41,3 @@ def get_include() -> str:
     from bytemlperf import _core
 
     return str(Path(_core.__file__).parent / "include")
-
-
-def __getattr__(name: str) -> str:
-    if name == "__version__":  # read when it is asked for: it costs as much as all the rest
-        from importlib.metadata import version
-
-        return version("bytemlperf")
-    raise AttributeError(f"module 'bytemlperf' has no attribute {name!r}")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,11 @@ def compiled(
 ) -> tuple[CompileInfo, Any]:
     workload = Workload.load(model.card.name)
     backend = find_backend(hardware)
+    compiler = backend.compile_class()
     config = CompileConfig(model, workload, workload.batch_sizes, folder, options)
-    info = backend.compile_class()(options).compile(config, None)
+    defaults = {q.name: q.default for q in compiler(options).get_interact_profile(config)}
+    config = replace(config, options=defaults | options)
+    info = compiler(config.options).compile(config, None)
 
     def runtime() -> RuntimeBackend:
         return backend.runtime_class()(info, model, workload)

@@ -189,3 +189,11 @@ def test_the_c_header_is_installed_and_is_c(tmp_path: Path) -> None:
     command = ["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-I", bytemlperf.get_include()]
     subprocess.run([*command, str(source), "-o", str(tmp_path / "use")], check=True)
     assert subprocess.run([str(tmp_path / "use")], check=False).returncode == 0
+
+
+def test_every_name_of_the_library_is_there_when_it_is_asked_for() -> None:
+    assert len(bytemlperf.__all__) > 30
+    for name in bytemlperf.__all__:
+        assert getattr(bytemlperf, name).__name__ == name
+    with pytest.raises(AttributeError):
+        bytemlperf.nothing  # noqa: B018
