@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -162,8 +163,11 @@ def _tokenise(
         chunk = distinct[start : start + _CHUNK]
         encoded = tokenizer.encode_batch(chunk, add_special_tokens=False)
         for text, encoding in zip(chunk, encoded, strict=True):
-            offsets = np.array(encoding.offsets, np.int32).reshape(-1, 2)
-            found[text] = np.array(encoding.ids, np.int32), offsets
+            count = len(encoding)
+            ids = np.fromiter(encoding.ids, np.int32, count)
+            # Twice as fast as an array of a list of pairs.
+            ends = np.fromiter(chain.from_iterable(encoding.offsets), np.int32, 2 * count)
+            found[text] = ids, ends.reshape(count, 2)
     return found
 
 
