@@ -17,12 +17,14 @@ import pytest
 
 from bytemlperf.datasets import SOURCES, Dataset, open_dataset
 from bytemlperf.datasets.criteo import CATEGORIES, NUMBERS, bucket
+from bytemlperf.datasets.digits import split
 from bytemlperf.datasets.images import Transform
 from bytemlperf.datasets.pickles import read_pickle
+from bytemlperf.datasets.text import open_tokenizer, token_input
 from bytemlperf.engine.checking import run_samples
 from bytemlperf.errors import UsageError
 from bytemlperf.screen import Step
-from bytemlperf.zoo import Card
+from bytemlperf.zoo import Card, load_card
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -79,21 +81,91 @@ CAIL = card(
 )
 
 
-def everything(data: Dataset, backend: Backend, batch: int) -> dict[str, Any]:
+def everything(
+    data: Dataset, backend: Backend, batch: int, names: Sequence[str] = ("out",)
+) -> dict[str, Any]:
     """What the engine does: every sample once, through the generator, then the score."""
     samples = list(range(len(data)))
     task: Any = SimpleNamespace(dataset=data, batch_sizes=(batch,))
     outputs = run_samples(task, backend, samples, 2, Step(None, None))
-    return data.score(samples, {"out": np.stack([outputs[s]["out"] for s in samples])})
+    return data.score(samples, {n: np.stack([outputs[s][n] for s in samples]) for n in names})
 
 
-def same_at_every_batch_size(data: Dataset, backend: Backend) -> dict[str, Any]:
+def same_at_every_batch_size(
+    data: Dataset, backend: Backend, names: Sequence[str] = ("out",)
+) -> dict[str, Any]:
     """Batches of 1, 3 and 8, where the last one is a tail, give one and the same result."""
     assert len(data) % 3
     assert len(data) % 8
-    found = [everything(data, backend, batch) for batch in (1, 3, 8, len(data))]
+    found = [everything(data, backend, batch, names) for batch in (1, 3, 8, len(data))]
     assert all(f == found[0] for f in found)
     return found[0]
+
+
+# SQuAD: the model answers with what stands in brackets; a token is a byte here.
+
+SQUAD = load_card("roberta-torch-fp32")
+
+
+def reading_test(folder: Path) -> Path:
+    """Five paragraphs with two questions each: one is answered by the brackets, one in part."""
+    paragraphs = []
+    for i in range(5):
+        context = f"{'before ' * 38 * i}[low tide {i}] {'after ' * 50}"
+        first = context.index("low")
+        answers = [f"low tide {i}", "tide"]
+        paragraphs.append(
+            {
+                "context": context,
+                "qas": [
+                    {"id": f"{i}-{j}", "question": f"What, {i}?",
+                     "answers": [{"answer_start": first + at, "text": answers[j]}]}
+                    for j, at in enumerate((0, 4))
+                ],
+            }
+        )  # fmt: skip
+    file = folder / SOURCES["squad"].files[0][0]
+    file.parent.mkdir()
+    file.write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}), encoding="utf-8")
+    return folder
+
+
+def reads_brackets(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    tokens = open_tokenizer(None)
+    ids = feeds[token_input(SQUAD).name]
+    opened, closed = (ids == tokens.token_to_id(mark) for mark in "[]")
+    return {
+        "start_logits": 9.0 * np.roll(opened, 1, axis=1).astype(np.float32),
+        "end_logits": 9.0 * np.roll(closed, -1, axis=1).astype(np.float32),
+    }
+
+
+def test_squad(tmp_path: Path, empty_cache: Path) -> None:
+    data = open_dataset(model(SQUAD), data_dir=reading_test(tmp_path))
+    found = same_at_every_batch_size(data, reads_brackets, SQUAD.outputs)
+    assert len(data) > 10
+    assert found["Exact Match"].value == 50.0
+    assert found["Exact Match"].n == 10
+    # "tide" of "low tide 3": precision 1/3, recall 1.
+    assert found["F1 Score"].value == pytest.approx(100.0 * (1.0 + 0.5) / 2)
+
+
+# Digits: the pictures come with scikit-learn; the model knows them, and takes some for the next.
+
+
+def test_digits() -> None:
+    pytest.importorskip("sklearn")
+    _, (images, labels) = split()
+    wrong = np.arange(len(labels)) % 5 == 0
+    said = dict(zip((p.tobytes() for p in images), (labels + wrong) % 10, strict=True))
+
+    def predict(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"logits": np.eye(10, dtype=np.float32)[[said[x.tobytes()] for x in feeds["image"]]]}
+
+    data = open_dataset(model(load_card("digits-onnx-fp32")))
+    found = same_at_every_batch_size(data, predict, ("logits",))
+    assert found["Top-1"].value == (539 - 108) / 539
+    assert found["Top-1"].n == 539
 
 
 # ImageNet: a picture of one grey level; the model reads it and knows which class it means.

@@ -73,7 +73,7 @@ class Bench:
     def tolerance(self) -> float:
         """The card's at this precision; where it has none, a share of the largest output."""
         card, precision = self.card, self.task.compiled.precision.lower()
-        if precision == card.precision.lower() or precision in card.tolerances:
+        if card.states_tolerance(precision):
             return card.tolerance_at(precision)
         arrays = (array for outputs in self.reference.values() for array in outputs.values())
         largest = max(float(np.abs(array).max()) for array in arrays)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from bytemlperf.report.schema import (
     AccuracyDetail,
     NumericDetail,
     OutputDifference,
+    VerdictDetail,
 )
 from bytemlperf.samples import Samples
 from bytemlperf.screen import Step
@@ -272,6 +274,7 @@ def score_numeric(task: Task, step: Step) -> str:
         outputs=_by_output(found),
         tolerance=tolerance,
         within_tolerance=within,
+        verdict=_numeric_verdict(task, found, tolerance),
         worst=[f"sample {w.sample}, {w.output}: {w.max_diff:.4g}" for w in found.worst],
         by_sample_file=save_table(found, task.report_file.parent / "numeric-by-sample.csv").name,
     )
@@ -279,6 +282,26 @@ def score_numeric(task: Task, step: Step) -> str:
     return (
         f"max |diff| {overall.max_diff:.3g} over {found.samples} samples, "
         f"{'within' if within else 'outside'} tolerance {tolerance:g}"
+    )
+
+
+def _numeric_verdict(task: Task, found: NumericReport, tolerance: float) -> VerdictDetail:
+    """A difference makes the run invalid where the card says what is accepted at this precision."""
+    precision, overall = task.compiled.precision, found.overall
+    stated = task.card.states_tolerance(precision)
+    judged = stated or not found.within(math.inf)
+    detail = f"largest difference {overall.max_diff:.3g} over {found.samples} samples"
+    if not overall.finite:
+        detail += f", {overall.nan_candidate} NaN and {overall.inf_candidate} infinite values"
+    return VerdictDetail(
+        name="numeric",
+        ok=found.within(tolerance),
+        detail=f"{detail}, tolerance {tolerance:g}"
+        + ("" if stated else f" at {task.card.precision}; the card has none at {precision}"),
+        remedy=f"the outputs are not those of {task.model.source_name}: look at the worst samples"
+        if judged
+        else f"judge by the accuracy, or give the card a tolerance at {precision}",
+        severity="invalid" if judged else "advice",
     )
 
 

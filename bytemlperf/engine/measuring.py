@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import product
+from itertools import chain, cycle, islice, product
 from typing import Any
 
 from bytemlperf.datasets import Dataset, Synthetic
@@ -37,7 +37,7 @@ def measure_performance(task: Task, step: Step) -> str:
     cases = list(product(task.batch_sizes, workload.input_tokens or (None,)))
     for number, (batch_size, prompt) in enumerate(cases):
         with _generator(task, batch_size, prompt) as generator:
-            replies = _first_inferences(task, generator, batch_size, step)
+            replies = _first_inferences(task, generator, batch_size, prompt, step)
             first = replies.first_s
             pattern = ClosedLoop(workload.clients)
             queries = workload.clients * workload.iterations
@@ -85,7 +85,7 @@ def measure_loads(task: Task, step: Step) -> str:
     power = _power(task, step)
     for number, load in enumerate(task.workload.loads):
         with _generator(task, load.batch_size) as generator:
-            replies = _first_inferences(task, generator, load.batch_size, step)
+            replies = _first_inferences(task, generator, load.batch_size, None, step)
 
             def keep(
                 result: Result,
@@ -141,13 +141,21 @@ def _inputs(task: Task, batch_size: int, prompt: int | None) -> Samples:
     """Distinct queries: rows of the data set where it is open, else synthetic ones."""
     rows = _DISTINCT * batch_size
     if prompt is not None:
-        dataset: Dataset = Synthetic(task.card.with_prompt(prompt), rows, task.workload.seed)
-    else:
-        dataset = task.dataset or Synthetic(task.card, rows, task.workload.seed)
-    return columns(task.card, dataset.feeds([i % len(dataset) for i in range(rows)]))
+        card = task.card.with_prompt(prompt)
+        return columns(card, Synthetic(card, rows, task.workload.seed).feeds(range(rows)))
+    dataset = task.dataset or Synthetic(task.card, rows, task.workload.seed)
+    return columns(task.card, dataset.feeds(_samples(task, dataset, rows)))
 
 
-def _first_inferences(task: Task, generator: LoadGenerator, batch_size: int, step: Step) -> Replies:
+def _samples(task: Task, dataset: Dataset, count: int) -> list[int]:
+    """Samples of the distinct queries, over and over: first those that have a reference."""
+    others = (s for s in range(len(dataset)) if s not in task.reference)
+    return list(islice(cycle(chain(task.reference, others)), count))
+
+
+def _first_inferences(
+    task: Task, generator: LoadGenerator, batch_size: int, prompt: int | None, step: Step
+) -> Replies:
     """Load and run one query, where lazy compilers do their work; then see what is answered."""
     step.update(f"batch {batch_size}: loading, first inference")
     result = generator.run(ClosedLoop(), queries=1, keep_outputs=True)
@@ -157,7 +165,11 @@ def _first_inferences(task: Task, generator: LoadGenerator, batch_size: int, ste
     if compile_detail is not None:
         compile_detail.first_inference_s[str(batch_size)] = round(first, 6)
     step.update(f"batch {batch_size}: replies without load")
-    return Replies.expect(task, generator, result, _DISTINCT)
+    samples: list[int] = []
+    if prompt is None and task.dataset is not None:
+        samples = _samples(task, task.dataset, _DISTINCT * batch_size)
+    queries = [samples[k * batch_size : (k + 1) * batch_size] for k in range(_DISTINCT)]
+    return Replies.expect(task, generator, result, queries)
 
 
 def _must_answer(result: Result) -> None:

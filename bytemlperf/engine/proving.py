@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import takewhile
 
 import numpy as np
 
@@ -45,61 +46,95 @@ def check_backend(task: Task, step: Step) -> str:
 
 
 class Replies:
-    """What a query is answered without load, to hold replies under load against.
+    """What a query has to be answered, to hold replies under load against.
 
     Args:
         task: says which share of the replies to hold, and the tolerance.
-        unloaded: outputs of the first queries; query k asks what query ``k % period`` asked.
-        period: number of distinct queries.
+        expected: outputs of the distinct queries, empty where they are not known; query k asks
+            what query ``k % len(expected)`` asked.
+        referenced: how many of them, from the first on, are the reference's.
+        size: bytes of a reply.
         first_s: seconds that the first inference took.
     """
 
     def __init__(
-        self, task: Task, unloaded: list[Mapping[str, Array]], period: int, first_s: float
+        self,
+        task: Task,
+        expected: Sequence[Mapping[str, Array]],
+        referenced: int,
+        size: int,
+        first_s: float,
     ) -> None:
         self.first_s = first_s
         self._percent = task.workload.verify_percent
         self._tolerance = task.card.tolerance_at(task.compiled.precision)
-        self._unloaded = unloaded
-        self._period = period
+        self._expected = expected
+        self._referenced = referenced
+        self._size = size
 
     @classmethod
-    def expect(cls, task: Task, generator: LoadGenerator, first: Result, period: int) -> Replies:
-        """Ask each distinct query once without load; where that takes long, only the first."""
-        unloaded, first_s = first.outputs, first.service_time.max
+    def expect(
+        cls,
+        task: Task,
+        generator: LoadGenerator,
+        first: Result,
+        queries: Sequence[Sequence[int]],
+    ) -> Replies:
+        """Take what the reference has; ask the other queries once without load.
+
+        Where that takes long, of those only the first is known.
+
+        Args:
+            task: the task, after its numeric check.
+            generator: what asks.
+            first: its first query, with outputs.
+            queries: samples of each distinct query, those with a reference first; empty where
+                they are not of the task's data set.
+        """
+        assert isinstance(first.outputs, list)
+        answers, first_s = first.outputs, first.service_time.max
+        known = list(takewhile(bool, (_reference(task, samples) for samples in queries)))
         wanted = task.workload.verify_percent > 0 and not task.simulated
-        if wanted and period * first_s < _UNLOADED_BUDGET_S:
-            unloaded = generator.run(ClosedLoop(), queries=period, keep_outputs=True).outputs
+        if wanted and len(known) < len(queries) and len(queries) * first_s < _UNLOADED_BUDGET_S:
+            again = generator.run(ClosedLoop(), queries=len(queries), keep_outputs=True).outputs
+            assert isinstance(again, list)
+            answers = again
         # What failed is missing here, and counted by the run itself.
-        assert isinstance(unloaded, list)
-        return cls(task, [o if isinstance(o, dict) else {} for o in unloaded], period, first_s)
+        unloaded = [answer if isinstance(answer, dict) else {} for answer in answers]
+        unloaded += [{}] * (len(queries) - len(unloaded))
+        size = sum(np.asarray(array).nbytes for array in unloaded[0].values())
+        return cls(task, [*known, *unloaded[len(known) :]], len(known), size, first_s)
 
     def share(
         self, planned: float, max_duration_s: float | None = None, instances: int = 1
     ) -> float:
         """Return the share of the replies to keep: what the workload says, within memory."""
-        size = sum(np.asarray(array).nbytes for array in self._unloaded[0].values())
         if max_duration_s is not None:
             planned = min(planned, 1.0 + instances * max_duration_s / self.first_s)
-        if not self._percent or not size:
+        if not self._percent or not self._size:
             return 0.0
         wanted = max(self._percent / 100.0, _FEWEST_REPLIES / planned)
-        return min(1.0, wanted, _KEPT_BYTES / (size * planned))
+        return min(1.0, wanted, _KEPT_BYTES / (self._size * planned))
 
     def judge(self, result: Result) -> Result:
         """Add the verdict on the replies that were kept."""
         if result.outputs is None:
             return result
         assert isinstance(result.outputs, dict)
+        period = len(self._expected)
         differences = {
-            query: distance(self._unloaded[query % self._period], outputs)
+            query: distance(expected, {n: outputs[n] for n in expected if n in outputs})
             for query, outputs in sorted(result.outputs.items())
-            if query % self._period < len(self._unloaded) and self._unloaded[query % self._period]
+            if (expected := self._expected[query % period])
         }
         wrong = {q: d for q, d in differences.items() if not d <= self._tolerance}
+        sources = ["the reference"] if self._referenced else []
+        if self._referenced < period:
+            sources.append("what the backend answers without load")
         detail = (
-            f"{len(differences)} of {result.completed} replies held against what the backend "
-            f"answers without load: {len(wrong)} differ by more than {self._tolerance:g}"
+            f"{len(differences)} of {result.completed} replies held against "
+            f"{' and, where it has none, '.join(sources)}: {len(wrong)} differ by more than "
+            f"{self._tolerance:g}"
         )
         if wrong:
             query, largest = max(wrong.items(), key=lambda item: item[1])
@@ -108,6 +143,20 @@ class Replies:
             "replies under load",
             not wrong,
             detail,
-            "outputs change when queries meet: look for buffers that instances or calls share",
+            "outputs change at this batch size or when queries meet: look for buffers that "
+            "instances or calls share",
         )
         return replace(result, verdicts=(*result.verdicts, verdict))
+
+
+def _reference(task: Task, samples: Sequence[int]) -> Mapping[str, Array]:
+    """The reference's outputs of a query; empty where it has none to hold this backend against."""
+    numeric = task.report.details.numeric
+    met = numeric is not None and numeric.within_tolerance
+    stated = task.card.states_tolerance(task.compiled.precision)
+    if not (met and stated and samples and all(s in task.reference for s in samples)):
+        return {}
+    return {
+        name: np.stack([task.reference[s][name] for s in samples])
+        for name in task.reference[samples[0]]
+    }

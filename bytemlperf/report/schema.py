@@ -78,6 +78,11 @@ class VerdictDetail(_Block):
         "invalid", description="advice leaves the run valid"
     )
 
+    @property
+    def fatal(self) -> bool:
+        """The figures cannot be trusted."""
+        return not self.ok and self.severity == "invalid"
+
 
 class EnergyDetail(_Block):
     """Energy over a run's window, from the host's counters."""
@@ -205,6 +210,7 @@ class NumericDetail(_Block):
     outputs: dict[str, OutputDifference]
     tolerance: float
     within_tolerance: bool
+    verdict: VerdictDetail | None = None
     worst: list[str]
     by_sample_file: str = Field(description="every sample and output, beside this report")
 
@@ -271,6 +277,12 @@ class Details(_Block):
         default=None, description="null where these files of the backend were not checked"
     )
 
+    @property
+    def verdicts(self) -> list[VerdictDetail]:
+        """Those on the backend's answers, without load."""
+        numeric = self.numeric.verdict if self.numeric else None
+        return [*([numeric] if numeric else []), *self.honesty]
+
 
 class Report(_Block):
     model: str = Field(alias="Model")
@@ -290,9 +302,9 @@ class Report(_Block):
 
     @property
     def valid(self) -> bool:
-        """True where every measured load is valid, and the backend computes its answers."""
+        """True where every measured load is valid, and the backend computes the right answers."""
         runs = (*self.details.performance, *self.details.loads)
-        return all(run.valid for run in runs) and all(v.ok for v in self.details.honesty)
+        return all(run.valid for run in runs) and not any(v.fatal for v in self.details.verdicts)
 
     def save(self, path: Path) -> None:
         """Write JSON; a reader sees the old report or the new one, never half of it."""

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bytemlperf.report.result_table import harness
-from bytemlperf.report.schema import Report, RunDetail
+from bytemlperf.report.schema import Report, RunDetail, VerdictDetail
 from bytemlperf.report.units import seconds
 
 _QPS = "QPS\n(samples/s)"
@@ -215,10 +215,10 @@ def _short(value: float) -> str:
 
 def _verdicts(console: Console, report: Report) -> None:
     details = report.details
-    for verdict in details.honesty:
+    for verdict in details.verdicts:
         if not verdict.ok:
             console.print(
-                f"[red]invalid[/] {escape(verdict.name)}: {escape(verdict.detail)} -> "
+                f"{_mark(verdict)} {escape(verdict.name)}: {escape(verdict.detail)} -> "
                 f"{escape(verdict.remedy)}",
                 soft_wrap=True,
             )
@@ -226,9 +226,8 @@ def _verdicts(console: Console, report: Report) -> None:
     for run in runs:
         for verdict in run.verdicts:
             if not verdict.ok:
-                mark = "[red]invalid[/]" if verdict.severity == "invalid" else "[yellow]note[/]"
                 console.print(
-                    f"{mark} {run.load}, batch {run.batch_size}: "
+                    f"{_mark(verdict)} {run.load}, batch {run.batch_size}: "
                     f"{escape(verdict.detail)} -> {escape(verdict.remedy)}",
                     soft_wrap=True,
                 )
@@ -237,3 +236,7 @@ def _verdicts(console: Console, report: Report) -> None:
     lacking = {r.intervals["latency"].p99_interval_reason for r in runs if r.intervals} - {""}
     if lacking:
         console.print(f"n/a: {min(lacking)}", soft_wrap=True)
+
+
+def _mark(verdict: VerdictDetail) -> str:
+    return "[red]invalid[/]" if verdict.fatal else "[yellow]note[/]"

@@ -90,8 +90,15 @@ class Card(BaseModel):
     )
 
     def tolerance_at(self, precision: str) -> float:
-        """Largest accepted absolute difference of an output computed at ``precision``."""
+        """Largest accepted absolute difference of an output computed at ``precision``.
+
+        Where the card states none it is the one at the card's own precision.
+        """
         return self.tolerances.get(precision.lower(), self.tolerance)
+
+    def states_tolerance(self, precision: str) -> bool:
+        """Whether the card has a tolerance of its own for ``precision``."""
+        return precision.lower() in (self.precision.lower(), *self.tolerances)
 
     def with_prompt(self, tokens: int) -> Card:
         """Return the card of the same model with prompts of this many tokens."""
