@@ -112,6 +112,13 @@ class Segment:
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
 
+    @classmethod
+    def whole(cls, model: Model) -> Segment:
+        """Return the one segment of a model that the device runs whole."""
+        operators = sum(model.operators.values())
+        inputs = tuple(tensor.name for tensor in model.card.inputs)
+        return cls(0, False, operators, inputs, model.card.outputs)
+
 
 @dataclass(frozen=True)
 class CompileInfo:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from bytemlperf.backend import Feeds, Outputs
 from bytemlperf.errors import BackendError
-from bytemlperf.zoo import Card
+
+if TYPE_CHECKING:
+    from bytemlperf.zoo import Card
 
 
 def fill(feeds: Feeds, card: Card, batch_size: int) -> tuple[Feeds, int]:

@@ -10,17 +10,15 @@ import torch
 from torch import nn
 
 from bytemlperf.zoo import Built, Card
-from bytemlperf.zoo.checkpoint import import_transformers, seed_or_load, transformers_folder
+from bytemlperf.zoo.checkpoint import seed_or_load, transformers_folder, transformers_network
 from bytemlperf.zoo.torch_build import from_torch
 
-transformers = import_transformers()
+_CLASS = "AutoModelForCausalLM"
 
 
 def network(card: Card, config: Mapping[str, Any]) -> nn.Module:
     """The library's own network."""
-    return transformers.AutoModelForCausalLM.from_config(
-        transformers.AutoConfig.for_model(**config)
-    )
+    return transformers_network(_CLASS, config)
 
 
 def build(card: Card, config: Mapping[str, Any], seed: int, weights: Path | None) -> Built:
@@ -30,7 +28,7 @@ def build(card: Card, config: Mapping[str, Any], seed: int, weights: Path | None
         seed,
         weights,
         lambda: network(card, config),
-        transformers_folder(card, "AutoModelForCausalLM"),
+        transformers_folder(card, _CLASS),
     )
     return from_torch(_NextToken(model), card, kind=origin.kind, source=origin.source)
 

@@ -16,17 +16,15 @@ from bytemlperf.model_zoo.tf_encoder import export_span_encoder
 from torch import nn
 
 from bytemlperf.zoo import Built, Card
-from bytemlperf.zoo.checkpoint import import_transformers, seed_or_load, transformers_folder
+from bytemlperf.zoo.checkpoint import seed_or_load, transformers_folder, transformers_network
 from bytemlperf.zoo.torch_build import from_torch
 
-transformers = import_transformers()
+_CLASS = "AutoModelForQuestionAnswering"
 
 
 def network(card: Card, config: Mapping[str, Any]) -> nn.Module:
     """The library's own network."""
-    return transformers.AutoModelForQuestionAnswering.from_config(
-        transformers.AutoConfig.for_model(**config)
-    )
+    return transformers_network(_CLASS, config)
 
 
 def build(card: Card, config: Mapping[str, Any], seed: int, weights: Path | None) -> Built:
@@ -40,7 +38,7 @@ def build(card: Card, config: Mapping[str, Any], seed: int, weights: Path | None
         seed,
         weights,
         lambda: network(card, config),
-        transformers_folder(card, "AutoModelForQuestionAnswering"),
+        transformers_folder(card, _CLASS),
     )
     spans = _Spans(model, stacked=len(card.outputs) == 1)
     export = None

@@ -45,7 +45,7 @@ def test_modules_are_static_and_compute_what_the_source_does(digits: zoo.Model) 
     assert digits.operators["stablehlo.convolution"] == 2
     source = digits.load_source()
     executable = xla.Executable(digits.card, digits.path)
-    for rows in (1, 3, 8):  # 3 is padded to 4
+    for rows in (1, 3, 8):  # 3 is filled up to 4
         feeds = zoo.synthetic_feeds(digits.card, range(rows), seed=rows)
         expected = source(feeds)["logits"]
         np.testing.assert_allclose(executable(feeds)["logits"], expected, atol=1e-4)

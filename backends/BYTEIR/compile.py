@@ -53,15 +53,7 @@ class Compile(CompileBackend):
             done.touch()
         return CompileInfo(
             precision=card.precision,
-            segments=(
-                Segment(
-                    index=0,
-                    is_fallback=False,
-                    operators=sum(model.operators.values()),
-                    inputs=tuple(tensor.name for tensor in card.inputs),
-                    outputs=card.outputs,
-                ),
-            ),
+            segments=(Segment.whole(model),),
             artifact=config.cache_dir,
             optimizations={"compiler": self.version()},
             notes={

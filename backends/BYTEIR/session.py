@@ -10,9 +10,9 @@ import numpy as np
 
 from bytemlperf.backend import Array, Feeds, Outputs
 from bytemlperf.errors import BytemlperfError
+from bytemlperf.fixed_batch import cut, fill
 from bytemlperf.zoo import Card
 from bytemlperf.zoo.stablehlo import Modules
-from bytemlperf.zoo.xla import padded
 
 from . import sdk
 
@@ -20,7 +20,7 @@ from . import sdk
 class Session:
     """A loaded module with its weights bound; called from one thread.
 
-    The last, smaller batch of a data set is padded.
+    The last, smaller batch of a data set is filled up.
     """
 
     def __init__(
@@ -46,11 +46,9 @@ class Session:
         ]
 
     def __call__(self, feeds: Feeds) -> Outputs:
-        rows = next(len(feeds[t.name]) for t in self._card.inputs if t.batched)
+        filled, rows = fill(feeds, self._card, self._batch_size)
         inputs = [
-            self._bound(
-                offset, padded(feeds[t.name], self._batch_size) if t.batched else feeds[t.name]
-            )
+            self._bound(offset, filled[t.name])
             for offset, t in zip(self._inputs, self._card.inputs, strict=True)
         ]
         outputs = [self._bound(offset, self._empty(offset)) for offset in self._outputs]
@@ -58,10 +56,8 @@ class Session:
         self._request.run()
         self._request.sync()
         del inputs  # they had to live until here
-        return {
-            name: np.ascontiguousarray(self._memory.fetch(output)[:rows])
-            for name, output in zip(self._card.outputs, outputs, strict=True)
-        }
+        arrays = (self._memory.fetch(output) for output in outputs)
+        return cut(dict(zip(self._card.outputs, arrays, strict=True)), rows)
 
     def _empty(self, offset: int) -> Array:
         dtype = self._session.get_data_type(offset).numpy()

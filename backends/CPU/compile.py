@@ -46,15 +46,7 @@ class Compile(CompileBackend):
         threads = runner.threads(len(os.sched_getaffinity(0)), config.workload.clients)
         return CompileInfo(
             precision=config.options["precision"],
-            segments=(
-                Segment(
-                    index=0,
-                    is_fallback=False,
-                    operators=sum(model.operators.values()),
-                    inputs=tuple(tensor.name for tensor in card.inputs),
-                    outputs=card.outputs,
-                ),
-            ),
+            segments=(Segment.whole(model),),
             artifact=compiled,
             optimizations=runner.optimizations,
             notes={

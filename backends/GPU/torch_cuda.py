@@ -24,7 +24,7 @@ def compile_model(config: CompileConfig) -> CompileInfo:
     """Freeze the module at its precision."""
     if not torch_has_gpu():
         raise BackendError("GPU: torch finds no CUDA device: install a CUDA build of torch")
-    torch, card = import_torch(), config.model.card
+    torch = import_torch()
     precision = str(config.options["precision"])
     frozen = config.cache_dir / f"frozen_{precision}.pt"
     if not frozen.exists():
@@ -36,15 +36,7 @@ def compile_model(config: CompileConfig) -> CompileInfo:
             torch.jit.save(torch.jit.freeze(module), str(frozen))
     return CompileInfo(
         precision=precision,
-        segments=(
-            Segment(
-                0,
-                False,
-                sum(config.model.operators.values()),
-                tuple(tensor.name for tensor in card.inputs),
-                card.outputs,
-            ),
-        ),
+        segments=(Segment.whole(config.model),),
         artifact=frozen,
         optimizations={"freeze": "weights and constants folded", "precision": precision},
         notes={

@@ -33,15 +33,7 @@ class BridgeCompile(CompileBackend):
             )
         return CompileInfo(
             precision="bf16",
-            segments=(
-                Segment(
-                    0,
-                    False,
-                    sum(config.model.operators.values()),
-                    tuple(tensor.name for tensor in card.inputs),
-                    card.outputs,
-                ),
-            ),
+            segments=(Segment.whole(config.model),),
             artifact=config.model.path,
             optimizations={"hpu_graph": "captured at the first batch of each size"},
             notes={"compilation": "lazy: see the first inference"},

@@ -37,18 +37,10 @@ class PopRTCompile(CompileBackend):
             if not path.exists():
                 self._compile(config, source, batch_size, path)
             executables[batch_size] = path
-        card = config.model.card
-        # PopRT refuses a model with an operator that the device lacks: there is no fallback.
-        whole = Segment(
-            0,
-            False,
-            sum(config.model.operators.values()),
-            tuple(tensor.name for tensor in card.inputs),
-            card.outputs,
-        )
         return CompileInfo(
             precision=precision,
-            segments=(whole,),
+            # PopRT refuses a model with an operator that the device lacks: there is no fallback.
+            segments=(Segment.whole(config.model),),
             artifact=executables,
             optimizations={q.name: config.options[q.name] for q in (*CONVERTER, *COMPILER)},
         )

@@ -55,18 +55,10 @@ class SparsertCompile(CompileBackend):
                 found = _build(config, dataset, source, folder, batch_size)
                 (folder / _DONE).write_text(json.dumps({"sparsity": found}), "utf-8")
             sparsity[batch_size] = found
-        card, precision = config.model.card, config.options["model_precision"]
+        precision = config.options["model_precision"]
         return CompileInfo(
             precision="int8" if precision == "INT8" else "int8/bf16",
-            segments=(
-                Segment(
-                    0,
-                    False,
-                    sum(config.model.operators.values()),
-                    tuple(tensor.name for tensor in card.inputs),
-                    card.outputs,
-                ),
-            ),
+            segments=(Segment.whole(config.model),),
             artifact=programs,
             optimizations={**config.options, "sparsity_ratio": max(sparsity.values())},
             device_count=int(config.options["device_num"]),

@@ -70,6 +70,13 @@ def import_transformers() -> Any:
     return transformers
 
 
+def transformers_network(class_name: str, config: Mapping[str, Any]) -> Any:
+    """Return the network of an ``Auto...`` class of transformers; ``config`` is the library's."""
+    transformers = import_transformers()
+    kind = getattr(transformers, class_name)
+    return kind.from_config(transformers.AutoConfig.for_model(**config))
+
+
 def transformers_folder(card: Card, class_name: str) -> Pretrained:
     """Return the loader of a folder that transformers wrote; it has to be of the card's type."""
 

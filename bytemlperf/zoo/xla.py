@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from bytemlperf.backend import Array, Feeds, Outputs
+from bytemlperf.backend import Feeds, Outputs
+from bytemlperf.fixed_batch import cut, fill
 from bytemlperf.zoo.card import Card
 from bytemlperf.zoo.stablehlo import Modules, import_jax, portable, signature
 
@@ -75,7 +76,7 @@ def _cached_in(jax: Any, folder: Path | None) -> Iterator[None]:
 class Executable:
     """A model of static-batch modules as a predict function for every batch up to the largest.
 
-    A batch without a module of its own (the last one of a data set) is padded to the next larger.
+    A batch without a module of its own (the last one of a data set) is filled up to the next larger.
     Weights are held once for all modules; a module is compiled when it is first needed.
     """
 
@@ -101,22 +102,12 @@ class Executable:
                 self._compiled[batch_size] = compile_module(path, self._cache)
 
     def __call__(self, feeds: Feeds) -> Outputs:
-        rows = next((len(feeds[t.name]) for t in self._card.inputs if t.batched), 1)
+        rows = next(len(feeds[t.name]) for t in self._card.inputs if t.batched)
         batch = next((size for size in self._modules.files if size >= rows), rows)
         if batch not in self._compiled:
             self.prepare(batch)
-        inputs = [
-            padded(feeds[t.name], batch) if t.batched else feeds[t.name] for t in self._card.inputs
-        ]
+        filled, rows = fill(feeds, self._card, batch)
+        inputs = [filled[tensor.name] for tensor in self._card.inputs]
         with enable_x64():
             results = [np.asarray(r) for r in self._compiled[batch](*inputs, *self._weights)]
-        return {
-            name: np.ascontiguousarray(result[:rows])
-            for name, result in zip(self._card.outputs, results, strict=True)
-        }
-
-
-def padded(array: Array, rows: int) -> Array:
-    """Return the batch with its last row repeated up to ``rows``."""
-    missing = rows - len(array)
-    return array if missing == 0 else np.concatenate([array, np.repeat(array[-1:], missing, 0)])
+        return cut(dict(zip(self._card.outputs, results, strict=True)), rows)
