@@ -12,7 +12,7 @@ from bytemlperf.model_zoo.chatglm2 import ChatGLM2
 
 from bytemlperf.zoo import Built, Card, Weights
 from bytemlperf.zoo.artifact import weights_sha256
-from bytemlperf.zoo.checkpoint import import_transformers, load_state, read_state
+from bytemlperf.zoo.checkpoint import load_state, read_state, transformers_network
 from bytemlperf.zoo.generation import Generator, Step
 from bytemlperf.zoo.in_memory import (
     fill_seeded,
@@ -25,15 +25,22 @@ from bytemlperf.zoo.recipe import write_recipe
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
+def network(card: Card, config: Mapping[str, Any]) -> Any:
+    """The whole network: ChatGLM2's is written out, LLaMA's is the library's."""
+    if config["model_type"] == "chatglm":
+        return ChatGLM2(config)
+    return transformers_network("AutoModelForCausalLM", config)
+
+
 def build(card: Card, config: Mapping[str, Any], seed: int, weights: Path | None) -> Built:
     """Describe the network; it is built, and its weights come into memory, when it is called."""
-    network = without_weights(lambda: _create(config), _DTYPES[card.precision])
-    parameters = sum(p.numel() for p in network.parameters())
-    layers = Counter(type(m).__name__ for m in network.modules() if not list(m.children()))
+    empty = without_weights(lambda: network(card, config), _DTYPES[card.precision])
+    parameters = sum(p.numel() for p in empty.parameters())
+    layers = Counter(type(m).__name__ for m in empty.modules() if not list(m.children()))
     prompt = card.inputs[0]
     return Built(
         parameters=parameters,
-        weights=Weights("seeded", seeded_sha256(network, seed), f"seed {seed}")
+        weights=Weights("seeded", seeded_sha256(empty, seed), f"seed {seed}")
         if weights is None
         else Weights("checkpoint", weights_sha256(weights), str(weights)),
         source=Generator(lambda: _load(card, config, seed, weights), prompt.name),
@@ -43,30 +50,21 @@ def build(card: Card, config: Mapping[str, Any], seed: int, weights: Path | None
     )
 
 
-def _create(config: Mapping[str, Any]) -> Any:
-    if config["model_type"] == "chatglm":
-        return ChatGLM2(config)
-    transformers = import_transformers()
-    return transformers.AutoModelForCausalLM.from_config(
-        transformers.AutoConfig.for_model(**config)
-    )
-
-
 def _load(card: Card, config: Mapping[str, Any], seed: int, weights: Path | None) -> Step:
-    network = without_weights(lambda: _create(config), _DTYPES[card.precision])
-    require_memory(card.name, network)
+    filled = without_weights(lambda: network(card, config), _DTYPES[card.precision])
+    require_memory(card.name, filled)
     if weights is None:
-        fill_seeded(network, seed)
+        fill_seeded(filled, seed)
     else:
-        network.to_empty(device="cpu")
-        load_state(card, network, read_state(card, weights), weights)
-    if isinstance(network, ChatGLM2):
-        return network
+        filled.to_empty(device="cpu")
+        load_state(card, filled, read_state(card, weights), weights)
+    if isinstance(filled, ChatGLM2):
+        return filled
     # Tables that no checkpoint holds: made anew, since they had no memory either.
-    network.model.rotary_emb = type(network.model.rotary_emb)(network.config)
+    filled.model.rotary_emb = type(filled.model.rotary_emb)(filled.config)
 
     def step(ids: Any, cache: Any) -> tuple[Any, Any]:
-        found = network(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        found = filled(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
         return found.logits[:, -1], found.past_key_values
 
     return step

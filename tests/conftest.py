@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+from bytemlperf.cli import main
 
 # A shared host stalls now and then; that is not what properties are about.
 hypothesis.settings.register_profile("shared", deadline=None)
@@ -34,3 +38,22 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("BYTEMLPERF_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command in the test's folder, in this process: one of its own imports everything anew."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(tmp_path)
+        capsys.readouterr()
+        code = 0
+        try:
+            main(list(arguments))
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+    return run

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,7 @@ def network(name: str, **overrides: Any) -> Any:
     from bytemlperf.model_zoo import large_language_model
 
     card = zoo.load_card(name)
-    return large_language_model._create(dict(card.config) | dict(card.tiny) | overrides)
+    return large_language_model.network(card, dict(card.config) | dict(card.tiny) | overrides)
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -137,7 +135,7 @@ def test_too_little_memory_is_said_before_it_is_taken(monkeypatch: pytest.Monkey
         source(zoo.synthetic_feeds(card, range(1), seed=0))
 
 
-def test_a_task_reports_first_and_further_tokens(tmp_path: Path) -> None:
+def test_a_task_reports_first_and_further_tokens(tmp_path: Path, command_line: Any) -> None:
     task = tmp_path / "mine.json"
     task.write_text(
         json.dumps(
@@ -149,13 +147,7 @@ def test_a_task_reports_first_and_further_tokens(tmp_path: Path) -> None:
             }
         )
     )  # fmt: skip
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "bytemlperf", "--task", str(task), "--hardware_type", "CPU",
-            "--preset", "tiny",
-        ],
-        capture_output=True, text=True, cwd=tmp_path, check=False,
-    )  # fmt: skip
+    done = command_line("--task", str(task), "--hardware_type", "CPU", "--preset", "tiny")
     assert done.returncode == 0, done.stderr
     found = Report.load(tmp_path / "reports/CPU/chatglm2-6b-torch-fp16/result-fp16.json")
     runs = found.details.performance

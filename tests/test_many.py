@@ -21,8 +21,6 @@ from bytemlperf.workload import list_workloads
 pytest.importorskip("onnxruntime")
 pytest.importorskip("sklearn")
 
-COMMAND = (sys.executable, "-m", "bytemlperf", "--hardware_type")
-
 
 def write_task(folder: Path, name: str, **changes: Any) -> None:
     task = {
@@ -48,13 +46,12 @@ def dying_backend(folder: Path) -> None:
     )
 
 
-def test_a_table_and_a_file_at_the_end_whatever_fails(tmp_path: Path) -> None:
+def test_a_table_and_a_file_at_the_end_whatever_fails(tmp_path: Path, command_line: Any) -> None:
     write_task(tmp_path, "good")
     write_task(tmp_path, "too-large", batch_sizes=[5000])
-    done = subprocess.run(
-        [*COMMAND, "CPU", "--task", "too-large,good", "--quick",
-         "--workload_dir", str(tmp_path)],
-        capture_output=True, text=True, cwd=tmp_path, check=False,
+    done = command_line(
+        "--hardware_type", "CPU", "--task", "too-large,good", "--quick",
+        "--workload_dir", str(tmp_path),
     )  # fmt: skip
     assert done.returncode == 2, done.stderr  # that of the first failure
     path = tmp_path / "reports" / "CPU" / "matrix.json"
@@ -74,12 +71,14 @@ def test_a_table_and_a_file_at_the_end_whatever_fails(tmp_path: Path) -> None:
     assert f"too-large: {large.reason}" in done.stdout
 
 
-def test_compile_only_gives_the_matrix_and_a_crash_is_a_row(tmp_path: Path) -> None:
+def test_compile_only_gives_the_matrix_and_a_crash_is_a_row(
+    tmp_path: Path, command_line: Any
+) -> None:
     dying_backend(tmp_path / "own")
-    done = subprocess.run(
-        [*COMMAND, "DYING,CPU", "--backend_dir", str(tmp_path / "own"), "--compile_only",
-         "--task", "digits-onnx-fp32,digits-torch-fp32"],
-        capture_output=True, text=True, cwd=tmp_path, check=False,
+    write_task(tmp_path, "mine")
+    done = command_line(
+        "--hardware_type", "DYING,CPU", "--backend_dir", str(tmp_path / "own"), "--compile_only",
+        "--task", "digits-onnx-fp32,mine", "--workload_dir", str(tmp_path),
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     for backend, compiled in (("DYING", False), ("CPU", True)):
@@ -95,7 +94,8 @@ def test_ctrl_c_ends_the_task_and_shows_what_is_done(tmp_path: Path) -> None:
     write_task(tmp_path, "short")
     write_task(tmp_path, "long", iterations=100_000_000, max_duration_s=600)
     process = subprocess.Popen(
-        [*COMMAND, "CPU", "--task", "short,long,digits-onnx-fp32", "--workload_dir", str(tmp_path)],
+        [sys.executable, "-m", "bytemlperf", "--hardware_type", "CPU",
+         "--task", "short,long,digits-onnx-fp32", "--workload_dir", str(tmp_path)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
     )  # fmt: skip
     file = tmp_path / "reports" / "CPU" / "matrix.json"

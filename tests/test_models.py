@@ -80,6 +80,22 @@ def test_the_stride_of_v1_5_is_in_the_3x3_convolution() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["resnet50-torch-fp32", "yolov5-onnx-fp32"])
+def test_a_seed_gives_one_model_however_many_threads(name: str) -> None:
+    card = zoo.load_card(name)
+    config = dict(card.config) | dict(card.tiny)
+    threads = torch.get_num_threads()
+    found = set()
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            found.add(builder(card).build(card, config, 0, None).weights.sha256)
+            assert torch.get_num_threads() == number
+    finally:
+        torch.set_num_threads(threads)
+    assert len(found) == 1
+
+
 def test_the_tensorflow_resnet_sees_what_the_torch_one_sees() -> None:
     """One picture, prepared as each task prepares it, has the same probabilities in both."""
     pytest.importorskip("tensorflow")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,6 +60,25 @@ def test_a_lower_precision_costs_digits_but_no_answers(
     assert (lower.argmax(1) == labels).mean() >= (exact.argmax(1) == labels).mean() - 0.01
 
 
+@pytest.mark.parametrize(
+    ("task", "says"),
+    [
+        ("gru-torch-fp32", "none of its layers in bf16"),
+        ("deberta-torch-fp32", "torch cannot run this network at bf16"),
+    ],
+)
+def test_what_torch_does_not_compute_lower_is_refused(
+    task: str, says: str, command_line: Any
+) -> None:
+    pytest.importorskip("transformers")
+    done = command_line(
+        "--task", task, "--hardware_type", "CPU", "--precision", "bf16", "--preset", "tiny",
+        "--quick",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert says in done.stderr
+
+
 def test_int8_is_calibrated_on_the_data_that_it_is_given(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     from bytemlperf.datasets.digits import Digits, split
@@ -75,13 +93,10 @@ def test_int8_is_calibrated_on_the_data_that_it_is_given(tmp_path: Path) -> None
     assert np.array_equal(drawn, none)  # synthetic samples where no data set is open
 
 
-def test_the_report_says_what_the_precision_cost(tmp_path: Path) -> None:
+def test_the_report_says_what_the_precision_cost(tmp_path: Path, command_line: Any) -> None:
     pytest.importorskip("onnxruntime")
-    command = [sys.executable, "-m", "bytemlperf", "--hardware_type", "CPU", "--quick", "--task"]
-    done = subprocess.run(
-        [*command, "digits-onnx-fp32", "--precision", "int8", "--batch_sizes", "8"],
-        capture_output=True, text=True, cwd=tmp_path, check=False,
-    )  # fmt: skip
+    task = ("--task", "digits-onnx-fp32", "--hardware_type", "CPU", "--quick", "--precision")
+    done = command_line(*task, "int8", "--batch_sizes", "8")
     assert done.returncode == 0, done.stderr
     file = tmp_path / "reports/CPU/digits-onnx-fp32/result-int8.json"
     found = Report.load(file)
@@ -90,9 +105,6 @@ def test_the_report_says_what_the_precision_cost(tmp_path: Path) -> None:
     assert found.details.numeric is not None
     assert found.details.numeric.tolerance == 5.0
     assert 1e-3 < json.loads(file.read_text())["Accuracy"]["Max Diff"] < 5.0
-    refused = subprocess.run(
-        [*command, "digits-onnx-fp32", "--precision", "bf16"],
-        capture_output=True, text=True, cwd=tmp_path, check=False,
-    )  # fmt: skip
+    refused = command_line(*task, "bf16")
     assert refused.returncode == 2
     assert "precision=bf16: one of fp32, fp16, int8" in refused.stderr

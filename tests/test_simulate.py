@@ -169,6 +169,24 @@ def test_reduced_precision_costs_something_and_not_much(name: str, precision: st
     assert (found["logits"].argmax(1) == labels).mean() >= 0.96
 
 
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [
+        ("bert-tf-fp32", "tensorflow"),  # three inputs of one type
+        ("gru-torch-fp32", "torch"),  # a layer with several weights, and a tuple as its result
+    ],
+)
+def test_every_kind_of_layer_and_input_is_rounded_and_nothing_else(name: str, package: str) -> None:
+    pytest.importorskip(package)
+    pytest.importorskip("transformers")
+    model = zoo.open_model(name, preset="tiny")
+    feeds = zoo.synthetic_feeds(model.card, range(2), seed=0)
+    exact = model.load_source()(feeds)
+    for precision, most in (("fp16", 2e-3), ("bf16", 2e-2)):
+        found = emulate(model, precision_named(precision), 1)(feeds)
+        assert 1e-6 < compare({0: exact}, {0: found}).overall.max_diff < most
+
+
 @pytest.mark.parametrize("name", FRAMEWORK)
 def test_sparsity_costs_more_than_rounding(name: str) -> None:
     pytest.importorskip(FRAMEWORK[name])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,15 +26,6 @@ TASK = ("--task", "digits-mhlo-fp32", "--quick")
 @pytest.fixture(scope="module")
 def digits() -> zoo.Model:
     return zoo.open_model("digits-mhlo-fp32")
-
-
-def bytemlperf(*arguments: str, cwd: Path, path: str = "") -> subprocess.CompletedProcess[str]:
-    code = "import sys; sys.path[:0] = filter(None, sys.argv.pop(1).split(':')); "
-    code += "from bytemlperf.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-P", "-c", code, path, *arguments],
-        capture_output=True, text=True, cwd=cwd, timeout=120, check=False,
-    )  # fmt: skip
 
 
 def test_modules_are_static_and_compute_what_the_source_does(digits: zoo.Model) -> None:
@@ -64,8 +56,10 @@ def test_a_second_compilation_comes_from_the_cache(digits: zoo.Model, tmp_path: 
 
 
 @pytest.mark.parametrize(("hardware", "says"), [("BYTEIR", "in place of ByteIR"), ("CPU", "")])
-def test_the_task_runs_on_xla_and_says_so(tmp_path: Path, hardware: str, says: str) -> None:
-    done = bytemlperf(*TASK, "--hardware_type", hardware, cwd=tmp_path)
+def test_the_task_runs_on_xla_and_says_so(
+    tmp_path: Path, command_line: Any, hardware: str, says: str
+) -> None:
+    done = command_line(*TASK, "--hardware_type", hardware)
     assert done.returncode == 0, done.stderr
     found = Report.load(tmp_path / "reports" / hardware / "digits-mhlo-fp32" / "result-fp32.json")
     assert not found.simulated
@@ -77,9 +71,18 @@ def test_the_task_runs_on_xla_and_says_so(tmp_path: Path, hardware: str, says: s
     assert ("in place of" in done.stdout) is bool(says)
 
 
-def test_byteirs_own_packages_are_used_where_they_are(tmp_path: Path) -> None:
-    doubles = str(Path(__file__).parent / "doubles" / "byteir")
-    done = bytemlperf(*TASK, "--hardware_type", "BYTEIR", cwd=tmp_path, path=doubles)
+@pytest.fixture
+def byteir(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Install the double of ByteIR's packages."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "doubles" / "byteir"))
+    yield
+    for name in ("byteir", "brt"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.usefixtures("byteir")
+def test_byteirs_own_packages_are_used_where_they_are(tmp_path: Path, command_line: Any) -> None:
+    done = command_line(*TASK, "--hardware_type", "BYTEIR")
     assert done.returncode == 0, done.stderr
     found = Report.load(tmp_path / "reports/BYTEIR/digits-mhlo-fp32/result-fp32.json")
     assert found.details.compile is not None
@@ -89,8 +92,8 @@ def test_byteirs_own_packages_are_used_where_they_are(tmp_path: Path) -> None:
     assert "in place of" not in done.stdout
 
 
-def test_byteir_refuses_other_formats(tmp_path: Path) -> None:
-    done = bytemlperf("--task", "digits-onnx-fp32", "--hardware_type", "BYTEIR", cwd=tmp_path)
+def test_byteir_refuses_other_formats(command_line: Any) -> None:
+    done = command_line("--task", "digits-onnx-fp32", "--hardware_type", "BYTEIR")
     assert done.returncode == 2
     assert "ByteIR takes StableHLO" in done.stderr
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from bytemlperf.backend import CompileConfig, Feeds, Outputs, Predict
 from bytemlperf.datasets import Dataset
 from bytemlperf.errors import BytemlperfError
-from bytemlperf.zoo import Card
+from bytemlperf.zoo import Card, synthetic_feeds
 from bytemlperf.zoo.torch_build import (
     EagerModule,
     export_torchscript,
@@ -44,7 +46,11 @@ def _compile(config: CompileConfig, dataset: Dataset | None) -> Path:
 
 
 def _traced_lower(config: CompileConfig, dtype: torch.dtype) -> Path:
-    """Trace the source under autocast: its casts become part of the graph, weights are folded."""
+    """Trace the source under autocast: its casts become part of the graph, weights are folded.
+
+    Raises:
+        BytemlperfError: where torch cannot, or where autocast leaves all of it as it is.
+    """
     torch = import_torch()
     source, card = config.model.load_source(), config.model.card
     if not isinstance(source, EagerModule):
@@ -53,8 +59,21 @@ def _traced_lower(config: CompileConfig, dtype: torch.dtype) -> Path:
         )
     lower = config.cache_dir / "lower.pt"
     # Without its cache: a trace has to see every cast.
-    with torch.autocast("cpu", dtype, cache_enabled=False):
-        export_torchscript(source.module, card, lower)
+    try:
+        with torch.autocast("cpu", dtype, cache_enabled=False):
+            export_torchscript(source.module, card, lower)
+    except RuntimeError as error:  # a mask's constant that fp16 cannot hold, for one
+        raise BytemlperfError(
+            f"{card.name}: torch cannot run this network at {config.options['precision']}: "
+            f"{str(error).strip().splitlines()[0]}"
+        ) from error
+    feeds = synthetic_feeds(card, [0], seed=0)
+    exact, found = source(feeds), _load(card, lower, torch.get_num_threads())(feeds)
+    if all(np.array_equal(exact[name], found[name]) for name in card.outputs):
+        raise BytemlperfError(
+            f"{card.name}: torch has none of its layers in {config.options['precision']} on the "
+            "host: it would compute in fp32 all the same"
+        )
     return lower
 
 

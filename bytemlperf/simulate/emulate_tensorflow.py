@@ -33,20 +33,25 @@ def emulate_tensorflow(model: Model, precision: Precision, sparsity: int) -> Pre
 
     module = tf.saved_model.load(str(model.path))  # holds the variables until they are frozen
     signature = module.signatures["serving_default"]
-    # Frozen, the graph may name its inputs after the signature's keys or after its tensors.
-    keys = [spec.name for spec in signature.structured_input_signature[1].values()]
-    frozen = convert_variables_to_constants_v2(signature)
+    names = [tensor.name for tensor in model.card.inputs]
+
+    # A signature keeps its inputs in another order than it names them: this one has the card's.
+    def ordered(*arrays: Any) -> list[Any]:
+        found = signature(**dict(zip(names, arrays, strict=True)))
+        return [found[name] for name in model.card.outputs]
+
+    specs = signature.structured_input_signature[1]
+    frozen = convert_variables_to_constants_v2(
+        tf.function(ordered).get_concrete_function(*(specs[name] for name in names))
+    )
     graph = _rounded(tf, frozen.graph.as_graph_def(), precision, sparsity)
-    inputs = dict(zip(keys, [t.name for t in frozen.inputs if t.dtype != tf.resource], strict=True))
-    names = list(signature.structured_outputs)
-    results = dict(zip(names, [t.name for t in frozen.outputs], strict=True))
-    wanted = [results[name] for name in model.card.outputs]
     function = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), []).prune(
-        [inputs[tensor.name] for tensor in model.card.inputs], wanted
+        [t.name for t in frozen.inputs if t.dtype != tf.resource],
+        [t.name for t in frozen.outputs],
     )
 
     def predict(feeds: Feeds) -> Outputs:
-        found = function(*(tf.constant(feeds[tensor.name]) for tensor in model.card.inputs))
+        found = function(*(tf.constant(feeds[name]) for name in names))
         return {name: value.numpy() for name, value in zip(model.card.outputs, found, strict=True)}
 
     return predict

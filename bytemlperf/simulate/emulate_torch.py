@@ -36,24 +36,32 @@ def emulate_torch(model: Model, precision: Precision, sparsity: int) -> Predict:
         return (rounded(inputs[0]), *inputs[1:])
 
     def round_output(_module: Any, _inputs: Any, output: Any) -> Any:
+        if isinstance(output, tuple):  # a recurrent layer's steps and its last state
+            return tuple(round_output(_module, _inputs, part) for part in output)
         if isinstance(output, torch.Tensor) and output.is_floating_point():
             return output.to(half).float()
         return output
 
     layers: Any = source.module.modules()
     for layer in layers:
-        if (axis := _output_axis(torch, layer)) is not None:
-            weight = prune(layer.weight.detach().numpy(), sparsity)
-            layer.weight.data = torch.from_numpy(precision.round_weight(weight, axis))
+        if weights := _weights(torch, layer):
+            for weight, axis in weights:
+                pruned = prune(weight.detach().numpy(), sparsity)
+                weight.data = torch.from_numpy(precision.round_weight(pruned, axis))
             layer.register_forward_pre_hook(round_inputs)
         if not any(layer.children()):
             layer.register_forward_hook(round_output)
     return source
 
 
-def _output_axis(torch: Any, layer: Any) -> int | None:
-    """Return the axis of a layer's output channels, None for one that multiplies no matrices."""
+def _weights(torch: Any, layer: Any) -> list[tuple[Any, int]]:
+    """Return what a layer multiplies by, each with the axis of its output channels.
+
+    Of a recurrent layer that is all: between its steps, inside one call, the state stays fp32.
+    """
     if isinstance(layer, (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d)):
-        return 0
+        return [(layer.weight, 0)]
+    if isinstance(layer, torch.nn.RNNBase):
+        return [(p, 0) for name, p in layer.named_parameters() if name.startswith("weight")]
     # GPT-2's dense layer, which stores its weight the other way around.
-    return 1 if type(layer).__name__ == "Conv1D" else None
+    return [(layer.weight, 1)] if type(layer).__name__ == "Conv1D" else []

@@ -88,16 +88,22 @@ def calibrate_batch_norm(module: torch.nn.Module, card: Card, seed: int) -> None
     """Give a random network the statistics of its own activations, as a trained one has.
 
     With mean 0 and variance 1 everywhere, activations of a deep random network grow until its
-    softmax is one class and every comparison of outputs is vacuous.
+    softmax is one class and every comparison of outputs is vacuous. One thread computes them: with
+    several, their last bits would depend on how many, and the same seed would not be the same model.
     """
     torch = import_torch()
+    threads = torch.get_num_threads()
     norms = [m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 1.0
     module.train()
-    with torch.no_grad():
-        module(*tensors(synthetic_feeds(card, range(_CALIBRATION_BATCH), seed), card))
+    torch.set_num_threads(1)
+    try:
+        with torch.no_grad():
+            module(*tensors(synthetic_feeds(card, range(_CALIBRATION_BATCH), seed), card))
+    finally:
+        torch.set_num_threads(threads)
     module.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
