@@ -69,3 +69,13 @@ def turnaround(stamps: Array | None, think_time: float = 0.0) -> float | None:
         behind = after["submitted"] <= before["completed"]
         gaps = (after["ready"] - before["completed"])[behind]
     return None if gaps.size < _FEWEST else float(np.median(gaps)) * 1e-9
+
+
+def client_shares(stamps: Array | None, clients: int) -> list[float]:
+    """Return each client's queries relative to an equal share, 1.0 being fair. Empty without
+    stamps, and for one client.
+    """
+    if stamps is None or not stamps.size or clients == 1:
+        return []
+    counts = np.bincount(stamps["client"], minlength=clients)
+    return [round(float(n), 4) for n in counts * (clients / stamps.size)]

@@ -6,11 +6,8 @@ import atexit
 import functools
 import json
 import os
-import sys
-import time
 import weakref
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -18,23 +15,19 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from bytemlperf import _core
-from bytemlperf.attribution import late_causes, turnaround
-from bytemlperf.backend import Array
 from bytemlperf.batching import Dynamic
 from bytemlperf.device import NativeBackend, NullBackend, SimulatedDevice
-from bytemlperf.distribution import Distribution
 from bytemlperf.errors import BackendError, UsageError
 from bytemlperf.instances import in_flight, instance_maker
 from bytemlperf.isolation import Isolated
-from bytemlperf.overhead import Setup, overhead_of
-from bytemlperf.patterns import ClosedLoop, Constant, Gamma, Pattern, Poisson, horizon_of
+from bytemlperf.outcome import Driven, result_of
+from bytemlperf.overhead import Setup
+from bytemlperf.patterns import ClosedLoop, Pattern, horizon_of
 from bytemlperf.pinning import Pin
 from bytemlperf.progress import Progress, ProgressCallback, Watch
-from bytemlperf.result import ErrorClass, Overhead, Result, Verdict, distributions, timeline
+from bytemlperf.result import Result
 from bytemlperf.samples import Samples, backend_spec, native_spec
 from bytemlperf.stopping import StoppingRule
-from bytemlperf.verdicts import Facts, judge
-from bytemlperf.windows import Windows
 
 if TYPE_CHECKING:
     from bytemlperf.isolation.children import Isolation
@@ -316,108 +309,40 @@ class LoadGenerator:
         interrupted: bool,
         rule: StoppingRule | None,
     ) -> Result:
-        stamps = data.stamps() if stamp_bytes else None
-        parts = distributions(data, stamps if data.stamps_complete else None)
-        duration = (data.window_end - data.window_start) * 1e-9
-        per_second = 1.0 / duration if duration > 0 else 0.0
-        windows = Windows.from_core(data)
-        causes = late_causes(stamps if data.stamps_complete else None, parts)
-        overhead = self._overhead(pattern, stamps, parts["latency"])
-        verdicts: list[Verdict] = judge(
-            Facts(
-                data,
-                parts,
-                windows,
-                open_loop=data.plan_hash != 0,
-                steady=isinstance(pattern, ClosedLoop | Constant | Poisson | Gamma),
-                wall=self.clock_name != "virtual",
-                causes=causes,
-                overhead=overhead,
-                null_backend=isinstance(self.backend, NullBackend),
-            )
-        )
-        if rule is not None:
-            verdicts.append(rule.verdict(parts["latency"]))
-        return Result(
-            **parts,
-            pattern=str(pattern),
+        virtual = self.clock_name == "virtual"
+        driven = Driven(
+            pattern=pattern,
+            seed=seed,
             batch_size=self.batch_size,
             instances=self.instances,
-            seed=seed,
-            duration=duration,
-            planned=data.planned,
-            completed=data.completed,
-            errors=data.errors,
-            timeouts=data.timeouts,
-            unsent=data.planned - data.completed - data.errors - data.timeouts,
-            late=data.late,
-            batches=data.batches,
-            queries_per_second=data.queries_in_window * per_second,
-            samples_per_second=data.samples_in_window * per_second,
-            plan_hash=f"{data.plan_hash:016x}" if data.plan_hash else None,
-            error_types={k: ErrorClass(*v) for k, v in data.error_classes.items()},
-            timeline=timeline(data),
-            verdicts=tuple(verdicts),
-            environment=self._environment(data),
-            interrupted=interrupted,
-            overhead=overhead,
-            late_causes=causes,
-            windows=windows,
-            stamps=stamps,
+            clock="virtual" if virtual else "tsc" if self._clock.is_tsc else "clock_gettime",
+            setup=None if virtual else self._setup(pattern),
+            null_backend=isinstance(self.backend, NullBackend),
+            isolation=None if self._isolation is None else self._isolation.facts(),
+        )
+        return result_of(
+            driven,
+            data,
+            stamps=data.stamps() if stamp_bytes else None,
             outputs=self._outputs(data.planned, keep_outputs),
+            interrupted=interrupted,
+            rule=rule,
         )
 
-    def _overhead(
-        self, pattern: Pattern, stamps: Array | None, latency: Distribution
-    ) -> Overhead | None:
-        """What the harness took: nothing on the virtual clock."""
-        if self.clock_name == "virtual":
-            return None
-        native = isinstance(self.backend, NullBackend | NativeBackend | SimulatedDevice)
-        batch = self.batching.max_samples // self.batch_size if self.batching else None
-        setup = Setup(
-            not isinstance(pattern, ClosedLoop),
-            pattern.clients,
-            self.instances,
-            not native,
-            batch,
-            self.pin,
+    def _setup(self, pattern: Pattern) -> Setup:
+        return Setup(
+            open_loop=not isinstance(pattern, ClosedLoop),
+            clients=pattern.clients,
+            instances=self.instances,
+            python=not isinstance(self.backend, NullBackend | NativeBackend | SimulatedDevice),
+            max_samples=self.batching.max_samples // self.batch_size if self.batching else None,
+            pin=self.pin,
         )
-        found = overhead_of(setup)
-        if latency.count and latency.min < found.floor:  # calibrated while the host was busy
-            found = replace(found, floor=latency.min)
-        think_time = pattern.think_time if isinstance(pattern, ClosedLoop) else 0.0
-        if not isinstance(think_time, (int, float)):  # drawn: it cannot be told from the rest
-            return found
-        return replace(found, turnaround=turnaround(stamps, think_time))
 
     def _outputs(self, planned: int, keep: bool | float) -> list[Any] | dict[int, Any] | None:
         if isinstance(keep, bool):
             return [self._kept.get(k) for k in range(planned)] if keep else None
         return dict(self._kept) if keep else None
-
-    def _environment(self, data: _core.RunData) -> dict[str, Any]:
-        virtual = self.clock_name == "virtual"
-        source = "virtual" if virtual else "tsc" if self._clock.is_tsc else "clock_gettime"
-        return {
-            "clock": source,
-            "clock_drift_ppm": round(data.clock_drift_ppm, 3),
-            "cores": len(_core.available_cores()),
-            "spinning": data.spinning,
-            "threads": [
-                {
-                    "role": "client" if thread.client else "instance",
-                    "index": thread.index,
-                    "cpu_share": round(thread.cpu / max(1, thread.wall), 4),
-                    "voluntary_switches": thread.voluntary_switches,
-                    "involuntary_switches": thread.involuntary_switches,
-                }
-                for thread in data.threads
-            ],
-            "python": sys.version.split()[0],
-            "isolation": None if self._isolation is None else self._isolation.facts(),
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        }
 
 
 def measure(function: Callable[..., Any], *args: Any) -> Result:

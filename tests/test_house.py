@@ -48,6 +48,7 @@ ORDER = (
     "overhead",
     "stopping",
     "verdicts",
+    "outcome",
     "loadgen",
     "",  # bytemlperf itself: the library's names
     "selftest",

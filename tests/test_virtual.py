@@ -138,6 +138,8 @@ def test_virtual_and_wall_time_agree_on_batching() -> None:
     with bmp.LoadGenerator(device, batching=batching) as gen:
         tries = [gen.run(bmp.Poisson(400), queries=400, seed=3) for _ in range(3)]
     assert all(wall.plan_hash == virtual.plan_hash for wall in tries)
+    if min(t.service_time.mean for t in tries) > 1.05 * virtual.service_time.mean:
+        pytest.skip("the host is too busy for the device to keep its own service times")
     # A busy host makes both worse, never better.
     assert max(t.batches for t in tries) == pytest.approx(virtual.batches, rel=0.1)
     assert min(t.latency.p50 for t in tries) == pytest.approx(virtual.latency.p50, rel=0.15)

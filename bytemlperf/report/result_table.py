@@ -59,6 +59,8 @@ def _print(console: Console, result: Result) -> None:
         if getattr(result, name) or name in ("planned", "completed")
     )
     console.print(counts)
+    if shares := result.environment.get("client_shares"):
+        console.print(f"clients: {min(shares):.2f} to {max(shares):.2f} of an equal share each")
     if result.overhead:
         console.print(f"harness: {harness(result.overhead)}", soft_wrap=True)
     if result.late_causes:
