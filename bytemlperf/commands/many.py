@@ -53,8 +53,7 @@ def run_many(flags: Mapping[str, Any], hardware_type: str, main: Main) -> int:
 
     Ctrl-C ends the task that runs, which saves what it has measured; the table shows what is done.
     """
-    from rich.console import Console
-
+    from bytemlperf.commands.tables import table_console
     from bytemlperf.registry import find_backend
     from bytemlperf.report.matrix import FILE, Matrix, show_matrix
 
@@ -71,7 +70,7 @@ def run_many(flags: Mapping[str, Any], hardware_type: str, main: Main) -> int:
         matrix.save(path)
         if row.exit_code == INTERRUPTED:
             break
-    show_matrix(Console(highlight=False), matrix, path)
+    show_matrix(table_console(), matrix, path)
     codes = [row.exit_code for row in matrix.rows if row.exit_code]
     return INTERRUPTED if INTERRUPTED in codes else next(iter(codes), 0)
 

@@ -20,7 +20,10 @@ def print_table(
         table.add_column(heading, justify="right" if heading in numbers else "left", no_wrap=True)
     for row in rows:
         table.add_row(*map(escape, row))
+    table_console().print(table)
+
+
+def table_console() -> Console:
+    """Return stdout's console, whose tables are not cut where no terminal limits their width."""
     console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_PIPED_WIDTH)
-    console.print(table)
+    return console if console.is_terminal else Console(highlight=False, width=_PIPED_WIDTH)
