@@ -21,7 +21,7 @@ from bytemlperf.datasets.digits import split
 from bytemlperf.datasets.images import Transform
 from bytemlperf.datasets.pickles import read_pickle
 from bytemlperf.datasets.text import open_tokenizer, token_input
-from bytemlperf.engine.checking import run_samples
+from bytemlperf.engine.sampling import run_samples
 from bytemlperf.errors import UsageError
 from bytemlperf.screen import Step
 from bytemlperf.zoo import Card, load_card

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from bytemlperf.engine.checking import (
     choose_data,
     compute_outputs,
-    compute_reference,
     score_accuracy,
     score_numeric,
 )
@@ -17,6 +16,7 @@ from bytemlperf.engine.compiling import build_model, compile_model
 from bytemlperf.engine.estimate import describe_plan
 from bytemlperf.engine.measuring import measure_loads, measure_performance
 from bytemlperf.engine.proving import check_backend
+from bytemlperf.engine.reference import compute_reference
 from bytemlperf.engine.task import Request, Task
 from bytemlperf.errors import BytemlperfError
 from bytemlperf.screen import Screen, Step
