@@ -36,7 +36,8 @@ class Workload(BaseModel):
     p99_within: Annotated[float, Field(gt=0, lt=1)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
     verify_percent: Annotated[float, Field(ge=0, le=100)] = Field(
-        default=1.0, description="of the replies under load, held against those without load"
+        default=1.0,
+        description="of the replies under load, held against the reference or those without load",
     )
     input_tokens: tuple[Count, ...] = ()
     output_tokens: Count | None = None
