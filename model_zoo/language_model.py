@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bytemlperf.zoo import Built, Card
-from bytemlperf.zoo.checkpoint import seed_or_load, transformers_folder, transformers_network
+from bytemlperf.zoo.checkpoint import seed_or_load_transformers, transformers_network
 from bytemlperf.zoo.torch_build import from_torch
 
 _CLASS = "AutoModelForCausalLM"
@@ -23,13 +23,7 @@ def network(card: Card, config: Mapping[str, Any]) -> nn.Module:
 
 def build(card: Card, config: Mapping[str, Any], seed: int, weights: Path | None) -> Built:
     """Build with seeded weights, or load a transformers folder."""
-    model, origin = seed_or_load(
-        card,
-        seed,
-        weights,
-        lambda: network(card, config),
-        transformers_folder(card, _CLASS),
-    )
+    model, origin = seed_or_load_transformers(card, config, seed, weights, _CLASS)
     return from_torch(_NextToken(model), card, kind=origin.kind, source=origin.source)
 
 

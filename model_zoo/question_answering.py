@@ -16,7 +16,7 @@ from bytemlperf.model_zoo.tf_encoder import export_span_encoder
 from torch import nn
 
 from bytemlperf.zoo import Built, Card
-from bytemlperf.zoo.checkpoint import seed_or_load, transformers_folder, transformers_network
+from bytemlperf.zoo.checkpoint import seed_or_load_transformers, transformers_network
 from bytemlperf.zoo.torch_build import from_torch
 
 _CLASS = "AutoModelForQuestionAnswering"
@@ -33,13 +33,7 @@ def build(card: Card, config: Mapping[str, Any], seed: int, weights: Path | None
     The card of a TensorFlow or StableHLO model gets the same network written out in TensorFlow or
     JAX, with the same weights; its reference is the torch network.
     """
-    model, origin = seed_or_load(
-        card,
-        seed,
-        weights,
-        lambda: network(card, config),
-        transformers_folder(card, _CLASS),
-    )
+    model, origin = seed_or_load_transformers(card, config, seed, weights, _CLASS)
     spans = _Spans(model, stacked=len(card.outputs) == 1)
     export = None
     if card.framework == "tensorflow":

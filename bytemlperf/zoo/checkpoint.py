@@ -70,6 +70,19 @@ def import_transformers() -> Any:
     return transformers
 
 
+def seed_or_load_transformers(
+    card: Card, config: Mapping[str, Any], seed: int, weights: Path | None, class_name: str
+) -> tuple[Any, Origin]:
+    """Return :func:`seed_or_load` of an ``Auto...`` class of transformers."""
+    return seed_or_load(
+        card,
+        seed,
+        weights,
+        lambda: transformers_network(class_name, config),
+        transformers_folder(card, class_name),
+    )
+
+
 def transformers_network(class_name: str, config: Mapping[str, Any]) -> Any:
     """Return the network of an ``Auto...`` class of transformers; ``config`` is the library's."""
     transformers = import_transformers()
