@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bytemlperf import zoo
+from bytemlperf.simulate.device_card import DeviceCard
 from bytemlperf.workload import Workload, list_workloads
 from bytemlperf.zoo.torch_build import count_parameters
 
@@ -58,6 +59,22 @@ def test_a_network_at_full_size_has_the_parameters_that_its_card_says(name: str)
 def test_every_published_row_has_a_card_and_a_task() -> None:
     assert set(PUBLISHED) <= set(zoo.list_cards())
     assert set(PUBLISHED) <= set(list_workloads())
+
+
+@pytest.mark.parametrize("name", zoo.list_cards())
+def test_a_device_is_judged_by_the_tolerance_of_its_precision(name: str) -> None:
+    card = zoo.load_card(name)
+    if card.format == "eager":  # nothing computes it at another precision
+        return
+    devices = (
+        DeviceCard.of_package(f"bytemlperf.backends.{n}") for n in ("HPU", "IPU", "SPU", "STC")
+    )
+    for precision in {p for device in devices for p in device.peak_tops}:
+        if precision == "fp8" and card.framework not in ("torch", "mhlo"):
+            continue  # emulated for torch's networks only
+        assert card.tolerances[precision] >= card.tolerance
+    if "bf16" in card.tolerances:
+        assert card.tolerances["bf16"] >= card.tolerances["fp16"]
 
 
 @pytest.mark.parametrize("name", list_workloads())
