@@ -117,7 +117,7 @@ def test_a_dialog_needs_a_terminal(tmp_path: Path) -> None:
 def test_a_dialog_asks_on_a_terminal(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     ours, theirs = pty.openpty()
-    os.write(ours, b"3\n4\n")
+    os.write(ours, b"\n3\n4\n")
     done = subprocess.run(
         COMMAND, cwd=tmp_path, stdin=theirs, capture_output=True, text=True, check=False, timeout=60
     )

@@ -126,7 +126,7 @@ def test_the_command_tells_each_line(
     code, out, _ = run_command(capsys)
     assert code == 0
     assert "clock" in out
-    assert "a stall" in out or "very end" in out
+    assert "the same at the very" in out  # the rest is on the next line of a narrow table
     code, out, _ = run_command(capsys, "--json")
     document = json.loads(out)
     assert code == 0
