@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -97,7 +98,7 @@ def _facts(console: Console, report: Report) -> None:
 def _conformance(console: Console, report: Report) -> None:
     found = report.details.conformance
     if found is None:
-        said = f"not checked: bytemlperf check-backend {report.backend}"
+        said = f"no: bytemlperf check-backend {report.backend} does it"
     else:
         said = (
             f"{found.passed} of {len(found.checks)} checks, {found.date} with {found.task} "
@@ -223,19 +224,32 @@ def _verdicts(console: Console, report: Report) -> None:
                 soft_wrap=True,
             )
     runs = [*details.performance, *details.loads]
+    for named in _alike(runs):
+        (run, verdict), *others = named
+        more = f" (and batch {', '.join(str(r.batch_size) for r, _ in others)})" if others else ""
+        console.print(
+            f"{_mark(verdict)} {run.load}, batch {run.batch_size}: {escape(verdict.detail)}{more} "
+            f"-> {escape(verdict.remedy)}",
+            soft_wrap=True,
+        )
     for run in runs:
-        for verdict in run.verdicts:
-            if not verdict.ok:
-                console.print(
-                    f"{_mark(verdict)} {run.load}, batch {run.batch_size}: "
-                    f"{escape(verdict.detail)} -> {escape(verdict.remedy)}",
-                    soft_wrap=True,
-                )
         for kind, first in run.error_types.items():
             console.print(f"         {kind}: {escape(first)}", soft_wrap=True)
     lacking = {r.intervals["latency"].p99_interval_reason for r in runs if r.intervals} - {""}
     if lacking:
         console.print(f"n/a: {min(lacking)}", soft_wrap=True)
+
+
+def _alike(runs: Sequence[RunDetail]) -> list[list[tuple[RunDetail, VerdictDetail]]]:
+    """Verdicts that are not ok; those of one name and load in one group, said once."""
+    groups: dict[tuple[str, str, bool], list[tuple[RunDetail, VerdictDetail]]] = {}
+    for run in runs:
+        for verdict in run.verdicts:
+            if not verdict.ok:
+                groups.setdefault((run.load, verdict.name, verdict.fatal), []).append(
+                    (run, verdict)
+                )
+    return list(groups.values())
 
 
 def _mark(verdict: VerdictDetail) -> str:
