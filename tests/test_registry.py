@@ -137,16 +137,20 @@ def test_an_installed_package_is_listed_and_not_imported(
         "from bytemlperf.registry import list_backends\n"
         "print(*(f'{b.name} {b.problem()}' for b in list_backends()), sep='\\n')\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
     assert expected in done.stdout.splitlines()
 
 
-def test_listing_imports_no_framework_and_no_backend() -> None:
+def test_listing_imports_no_framework_and_no_backend(tmp_path: Path) -> None:
     code = (
         "import sys; from bytemlperf.registry import list_backends\n"
         "assert all(b.problem() is None and b.device() for b in list_backends())\n"
         "print([m for m in sys.modules if m.startswith('bytemlperf.backends.')\n"
         "       or m in ('torch', 'tensorflow', 'onnxruntime', 'onnx')])\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
     assert done.stdout == "[]\n"
