@@ -8,7 +8,6 @@ order. A module that is given by the user holds its weights itself.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -184,11 +183,6 @@ def import_jax() -> Any:
     return jax
 
 
-# MLIR's Python side loads a dialect's classes when it first meets them, and two instances that load
-# at once would meet each other's half-loaded ones.
-_one_at_a_time = threading.RLock()
-
-
 @contextmanager
 def _context() -> Iterator[Any]:
     """An MLIR context that knows StableHLO, its older sister MHLO, and what stands around them."""
@@ -196,7 +190,7 @@ def _context() -> Iterator[Any]:
     common = require("jaxlib.mlir._mlir_libs._jax_mlir_ext", extra="mhlo", purpose=_PURPOSE)
     registry = ir.DialectRegistry()
     common.register_dialects(registry)  # func, arith and the like
-    with _one_at_a_time, ir.Context() as context:
+    with ir.Context() as context:
         context.append_dialect_registry(registry)
         context.load_all_available_dialects()
         _dialect("stablehlo").register_dialect(context)

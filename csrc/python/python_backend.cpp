@@ -12,12 +12,13 @@ namespace bytemlperf {
 
 namespace {
 
-// Calls that follow each other at once share one hold of the GIL of this length: handing it over
-// costs more than a short call. A call that is longer gives it back each time.
-constexpr Nanos kLongestHold = 50'000;
+// Calls that follow each other at once share one hold of the GIL, at most of this length: letting
+// it go wakes threads that wait for it, in vain, since it is taken again at once. After the switch
+// interval (5 ms) a waiting thread has asked for it, and then letting it go hands it over.
+constexpr Nanos kLongestHold = 10'000'000;
 // The same while another instance waits for it: long beside a hand-over (10 to 50 us), short beside
-// the interpreter's switch interval (5 ms), after which the call itself would be interrupted and
-// the wait of others would stand in its service time.
+// the switch interval, after which the call itself would be interrupted and the wait of others
+// would stand in its service time.
 constexpr Nanos kLongestTurn = 500'000;
 
 // CPython gives the GIL to whoever comes first when it is let go, and that is who let it go. So
@@ -52,6 +53,12 @@ Failure take_error() {
 }
 
 }  // namespace
+
+GilReleased::~GilReleased() {
+    gil_door.lock();
+    PyEval_RestoreThread(state_);
+    gil_door.unlock();
+}
 
 void PythonCompletion::done(const py::object& outputs, const py::object& error) {
     std::optional<Failure> failure;

@@ -41,6 +41,18 @@ struct PythonHooks {
     std::uint32_t max_in_flight = 0;  // 0: synchronous
 };
 
+// Lets the GIL go for a scope, and takes it again in turn with the instances.
+class GilReleased {
+  public:
+    GilReleased() : state_(PyEval_SaveThread()) {}
+    ~GilReleased();
+    GilReleased(const GilReleased&) = delete;
+    GilReleased& operator=(const GilReleased&) = delete;
+
+  private:
+    PyThreadState* state_;
+};
+
 // `done` of an asynchronous backend: called once for each batch, from any thread.
 class PythonCompletion {
   public:

@@ -250,7 +250,7 @@ void register_generator(py::module_& m) {
         .def_readonly("errors", &Live::errors)
         .def_readonly("p99", &Live::p99);
     py::class_<Run, std::shared_ptr<Run>>(m, "Run")
-        .def("wait", &Run::wait, py::arg("timeout"), py::call_guard<py::gil_scoped_release>(),
+        .def("wait", &Run::wait, py::arg("timeout"), py::call_guard<GilReleased>(),
              "True when the run has ended; waits at most timeout ns.")
         .def("stop", &Run::stop, "End the window now and drain.")
         .def("live", &Run::live, py::call_guard<py::gil_scoped_release>())

@@ -32,7 +32,7 @@ class Session:
 
     def load(self, path: str, format: str = "byre") -> None:
         module = Path(json.loads(Path(path).read_text())["module"])
-        current = module.with_suffix(".current.mlirbc")
+        current = module.with_suffix(f".{id(self)}.mlirbc")  # sessions load at once
         current.write_bytes(portable(module))
         self.executable = compile_module(current, None)
         found = signature(current.read_bytes())
