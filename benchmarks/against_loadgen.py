@@ -131,4 +131,4 @@ def measure_rates(pairs: int) -> str:
 
 
 if __name__ == "__main__":
-    main(__doc__, lambda pairs: measure(pairs) + "\n\n" + measure_rates(max(1, pairs // 5)))
+    main(__doc__, lambda pairs: measure(pairs) + "\n\n" + measure_rates(max(1, pairs // 15)))
