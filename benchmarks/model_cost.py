@@ -18,7 +18,7 @@ from pairs import Row, main, table
 
 import bytemlperf as bmp
 
-SECONDS = 0.4
+SECONDS = 1.0
 WIDTH = 128
 LAYERS = 32
 ROWS = 64

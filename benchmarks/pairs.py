@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from bytemlperf.stats import binomial_ranks
+
 
 @dataclass
 class Row:
@@ -23,11 +25,19 @@ class Row:
 
     def __str__(self) -> str:
         mine, others = (statistics.median(side) for side in zip(*self.pairs, strict=True))
-        ratio = statistics.median(a / b if b else float("nan") for a, b in self.pairs)
+        ratios = sorted(a / b if b else float("nan") for a, b in self.pairs)
         return (
             f"| {self.what} | {_number(mine)} | {self.other} | {_number(others)} | {self.unit} | "
-            f"{ratio:.3g} | {self.bound} |"
+            f"{statistics.median(ratios):.3g} | {_interval(ratios)} | {self.bound} |"
         )
+
+
+def _interval(ordered: list[float]) -> str:
+    """Of the median of independent values, from their order statistics."""
+    low, high = binomial_ranks(len(ordered), 0.5, 0.95)
+    if low < 1 or high > len(ordered):
+        return ""
+    return f"{ordered[low - 1]:.3g} .. {ordered[high - 1]:.3g}"
 
 
 def _number(value: float) -> str:
@@ -39,10 +49,11 @@ def table(rows: list[Row]) -> str:
     pairs = len(rows[0].pairs)
     return "\n".join(
         [
-            f"Medians of {pairs} interleaved pairs; the ratio is the median of the pairs' ratios.",
+            f"Medians of {pairs} interleaved pairs; the ratio is the median of the pairs' ratios,",
+            "with its 95 % interval.",
             "",
-            "| bytemlperf | | beside | | unit | ratio | wanted |",
-            "|---|---|---|---|---|---|---|",
+            "| bytemlperf | | beside | | unit | ratio | 95 % | wanted |",
+            "|---|---|---|---|---|---|---|---|",
             *map(str, rows),
         ]
     )
