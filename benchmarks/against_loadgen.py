@@ -21,7 +21,7 @@ import loadgen_peer
 from pairs import Row, main, table
 
 SECONDS = 1.0
-_LADDER = [50_000 * 1.25**i for i in range(23)]  # up to 6.8 M: rates that are tried, queries a second
+_LADDER = [50_000 * 1.25**i for i in range(23)]  # queries a second that may be tried
 _HELD_SHARE = 0.99  # of the rate, completed inside the window
 _HELD_LAG_NS = 1e6  # p99
 _TRIES = 3  # of a rate: a stall of the host is not the generator's
