@@ -14,6 +14,7 @@ from bytemlperf.errors import BackendError, BytemlperfError, UsageError
 from bytemlperf.numeric import compare
 from bytemlperf.registry import find_backend
 from bytemlperf.segments import Segmented
+from bytemlperf.simulate.host_segments import HostCost, host_cost
 from bytemlperf.workload import Workload
 
 A = Segment(0, False, 2, ("x",), ("y",))
@@ -86,6 +87,29 @@ def test_what_the_device_lacks_runs_on_the_host_and_is_named() -> None:
     # The host computes its part exactly, and Relu rounds nothing.
     report = compare({0: whole.predict(feeds)}, {0: runtime.predict(feeds)})
     assert report.within(1e-6)
+
+
+def test_the_host_s_time_is_in_the_simulated_service_time() -> None:
+    pytest.importorskip("onnxruntime")
+    _, info, runtime = compiled("Relu")
+    _, _, whole = compiled("")
+    host_s = info.notes["host_segments_s"]["4"]
+    assert host_s > 0
+    added = runtime.simulated_service(4) - whole.simulated_service(4)
+    assert added == pytest.approx(host_s, abs=1e-9)
+    assert "measured on this host" in info.notes["host_segments"]
+    with pytest.raises(BackendError, match=r"not timed at batch 5 \(compiled: 4\)"):
+        runtime.simulated_service(5)
+
+
+def test_tensors_that_cross_to_the_host_count_once() -> None:
+    pytest.importorskip("onnxruntime")
+    model = zoo.open_model("digits-onnx-fp32")
+    crossing = [host_cost(model, {"Relu"}, batch).crossing_bytes for batch in (1, 4)]
+    assert crossing[1] == 4 * crossing[0] > 0
+    assert host_cost(model, set(), 4) == HostCost(0.0, 0)
+    assert host_cost(model, set(model.operators), 4).crossing_bytes == 0
+    assert HostCost(1e-3, 32_000_000).seconds(32) == pytest.approx(2e-3)
 
 
 def test_products_on_the_host_are_exact() -> None:

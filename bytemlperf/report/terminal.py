@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -72,6 +73,7 @@ def _facts(console: Console, report: Report) -> None:
             console.print(f"         [bold yellow]{escape(str(stand_in))}[/]", soft_wrap=True)
         for kind, count in details.compile.fallback_operators.items():
             console.print(f"         fell back to the host: {kind} ({count})")
+        _model_of_speed(console, details.compile.notes)
     if details.accuracy_skipped:
         console.print(f"accuracy skipped: {escape(details.accuracy_skipped)}", soft_wrap=True)
     if details.accuracy:
@@ -93,6 +95,19 @@ def _facts(console: Console, report: Report) -> None:
             f"({numeric.samples} samples against {escape(numeric.reference)})",
             soft_wrap=True,
         )
+
+
+def _model_of_speed(console: Console, notes: Mapping[str, Any]) -> None:
+    """Where a device model's times come from, and how far such a prediction was off."""
+    if "service_time_error" not in notes:
+        return
+    if host_s := notes.get("host_segments_s"):
+        taken = ", ".join(f"{seconds(s)} at batch {size}" for size, s in host_s.items())
+        console.print(f"         on the host: {taken}, in the service time", soft_wrap=True)
+    console.print(
+        f"speed    a fit of published results; its errors, {notes['service_time_error']}",
+        soft_wrap=True,
+    )
 
 
 def _conformance(console: Console, report: Report) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -19,8 +19,9 @@ from bytemlperf.backend import (
     Segment,
 )
 from bytemlperf.datasets import Dataset
-from bytemlperf.errors import BytemlperfError, UsageError, did_you_mean
+from bytemlperf.errors import BackendError, BytemlperfError, UsageError, did_you_mean
 from bytemlperf.simulate.device_card import DeviceCard
+from bytemlperf.simulate.host_segments import host_cost
 from bytemlperf.simulate.numerics import emulate
 from bytemlperf.simulate.partition import partition_model
 from bytemlperf.simulate.precisions import precision_named
@@ -103,10 +104,14 @@ class SimulatedCompile(CompileBackend):
             notes["launch_overhead_why"] = device.assumed.why
         if roofline.efficiency is not None:
             notes["efficiency_of_peak"] = round(roofline.efficiency, 4)
+        host_s = _host_seconds(device, config, lacking)
+        if host_s:
+            notes["host_segments_s"] = {str(b): round(s, 9) for b, s in host_s.items()}
+            notes["host_segments"] = _host_basis(device, model)
         return CompileInfo(
             precision=precision,
             segments=_segments(model, lacking),
-            artifact=SimulatedArtifact(roofline, lacking),
+            artifact=SimulatedArtifact(roofline, lacking, host_s),
             fallback_operators={k: n for k, n in model.operators.items() if k in lacking},
             optimizations=optimizations,
             notes=notes,
@@ -118,12 +123,27 @@ class SimulatedArtifact:
     """What a device model's runtime loads.
 
     Attributes:
-        roofline: the device's times; what the host's segments take is not in them.
+        roofline: the device's times.
         host_operators: kinds of operator that the device lacks.
+        host_s: seconds that they take on the host by batch size; empty where it lacks none.
     """
 
     roofline: Roofline
     host_operators: frozenset[str]
+    host_s: Mapping[int, float]
+
+    def seconds(self, batch_size: int) -> float:
+        """Seconds of a batch on the device and, after it, on the host.
+
+        Raises:
+            BackendError: where the host's share was not measured at this batch size.
+        """
+        if self.host_operators and batch_size not in self.host_s:
+            sizes = ", ".join(map(str, self.host_s))
+            raise BackendError(
+                f"the host's segments were not timed at batch {batch_size} (compiled: {sizes})"
+            )
+        return self.roofline.seconds(batch_size) + self.host_s.get(batch_size, 0.0)
 
 
 def _host_operators(device: DeviceCard, config: CompileConfig) -> frozenset[str]:
@@ -141,6 +161,27 @@ def _host_operators(device: DeviceCard, config: CompileConfig) -> frozenset[str]
             f"only ONNX models are split into segments, not {config.model.card.format}"
         )
     return lacking
+
+
+def _host_seconds(
+    device: DeviceCard, config: CompileConfig, lacking: frozenset[str]
+) -> dict[int, float]:
+    """Time the host's segments at every batch size that the workload asks for."""
+    if not lacking:
+        return {}
+    sizes = {*config.batch_sizes, *(load.batch_size for load in config.workload.loads)}
+    return {
+        size: host_cost(config.model, lacking, size).seconds(device.host_gb_per_s)
+        for size in sorted(sizes)
+    }
+
+
+def _host_basis(device: DeviceCard, model: Model) -> str:
+    said = (
+        "measured on this host with ONNX Runtime, and their tensors across the host interface at "
+        f"{device.host_gb_per_s:g} GB/s; added to the device's time, of which nothing is taken off"
+    )
+    return said if model.preset == "full" else f"{said}; of the {model.preset} preset"
 
 
 def _segments(model: Model, lacking: frozenset[str]) -> tuple[Segment, ...]:
@@ -176,9 +217,9 @@ class SimulatedRuntime(RuntimeBackend):
         return self._emulated(feeds)
 
     def simulated_service(self, batch_size: int) -> float:
-        """Seconds that the device would take for a batch."""
+        """Seconds that the device would take for a batch, with the host's part of it."""
         artifact: SimulatedArtifact = self.compiled.artifact
-        return artifact.roofline.seconds(batch_size)
+        return artifact.seconds(batch_size)
 
 
 def device_model(package: str, because: str) -> type[SimulatedCompile]:
