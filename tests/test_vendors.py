@@ -137,6 +137,22 @@ def test_a_whole_task_runs_through_the_sdk(
     assert report.graph_compile.subgraph_coverage > 99
 
 
+@pytest.mark.parametrize("hardware", ["IPU", "SPU"])
+def test_a_tensorflow_model_becomes_onnx_for_the_sdk(
+    hardware: str, sdk: Callable[..., None], compiled_anew: None, tmp_path: Path
+) -> None:
+    pytest.importorskip("tf2onnx")
+    sdk(hardware)
+    report = run(hardware, tmp_path, "digits-tf-fp32", data_percent=5)
+    details = report.details
+    assert report.simulated is False
+    assert report.valid
+    assert details.numeric is not None
+    assert details.numeric.within_tolerance
+    assert details.accuracy is not None
+    assert details.accuracy.metrics["Top-1"]["value"] > 0.9
+
+
 def without(name: str) -> Callable[..., None]:
     """A call that is left out."""
     return lambda *_args, **_kwargs: None

@@ -9,6 +9,7 @@ from pathlib import Path
 from bytemlperf.errors import BytemlperfError
 from bytemlperf.zoo.model import Model
 from bytemlperf.zoo.synthetic import synthetic_feeds
+from bytemlperf.zoo.tf_to_onnx import export_saved_model_to_onnx
 from bytemlperf.zoo.torch_build import import_torch, tensors, torchscript_is_deprecated
 
 # The first version of the standard's operators into which fused attention can be written.
@@ -16,7 +17,7 @@ OPSET = 14
 
 
 def to_onnx(model: Model, path: Path, opset: int = OPSET) -> Path:
-    """Return the model's ONNX file: its artifact, or its TorchScript written to ``path``.
+    """Return the model's ONNX file: its artifact, or its TorchScript or SavedModel as ``path``.
 
     The batch dimension stays free, inputs and outputs have the card's names.
 
@@ -26,20 +27,23 @@ def to_onnx(model: Model, path: Path, opset: int = OPSET) -> Path:
     card = model.card
     if card.format == "onnx":
         return model.path
-    if card.format != "torchscript":
+    if card.format not in ("torchscript", "saved_model"):
         raise BytemlperfError(
             f"{card.name}: this compiler reads ONNX, and {card.format} is not converted here: "
-            "take the same model as torch or onnx"
+            "take the same model as torch, tf or onnx"
         )
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{os.getpid()}.{path.name}")
-        _export(model, temporary, opset)
+        if card.format == "saved_model":
+            export_saved_model_to_onnx(card, model.path, temporary, opset)
+        else:
+            _export_torchscript(model, temporary, opset)
         temporary.replace(path)
     return path
 
 
-def _export(model: Model, path: Path, opset: int) -> None:
+def _export_torchscript(model: Model, path: Path, opset: int) -> None:
     torch = import_torch()
     card = model.card
     example = tuple(tensors(synthetic_feeds(card, range(2), seed=0), card))
