@@ -131,8 +131,9 @@ class CompileInfo:
         optimizations: what the compiler did, by name.
         artifact: whatever :class:`RuntimeBackend` needs to load (a path, a dict of paths, ...).
         device_count: devices that one instance uses together with its siblings.
-        notes: facts for the report, e.g. ``{"threads_per_instance": 1}``; ``"stand_in"`` is shown
-            to the user: what computes in place of what the backend's name promises.
+        notes: facts for the report, e.g. ``{"threads_per_instance": 1}``. Two are shown to the user:
+            ``"stand_in"``, what computes in place of what the backend's name promises, and
+            ``"caveat"``, what to know before these figures are compared with others.
     """
 
     precision: str

@@ -151,6 +151,7 @@ def test_a_published_point_is_replayed_within_two_percent(key: str) -> None:
     allowed = 0.02 if len(own) == 1 else 0.1
     assert result.samples_per_second == pytest.approx(point.samples_per_second, rel=allowed)
     assert info.notes["service_time"].startswith("published result")
+    assert ("46 % of a sample" in info.notes.get("caveat", "")) is (point.filled < 1)
 
 
 def test_a_model_without_results_takes_those_of_the_same_operations() -> None:

@@ -135,6 +135,7 @@ def test_a_whole_task_runs_through_the_sdk(
     assert details.numeric is not None
     assert details.numeric.within_tolerance
     assert report.graph_compile.subgraph_coverage > 99
+    assert ("pack mode" in details.compile.notes.get("caveat", "")) is (hardware == "IPU")
 
 
 @pytest.mark.parametrize("hardware", ["IPU", "SPU"])

@@ -9,8 +9,8 @@ from pathlib import Path
 from bytemlperf.backend import CompileBackend, CompileConfig, CompileInfo, Question, Segment
 from bytemlperf.datasets import Dataset
 from bytemlperf.extras import require
-from bytemlperf.simulate import device_model
-from bytemlperf.zoo import to_onnx
+from bytemlperf.simulate import DeviceCard, device_model
+from bytemlperf.zoo import Card, to_onnx
 
 from .options import COMPILER, CONVERTER, converter_arguments
 from .sdk import missing
@@ -43,6 +43,7 @@ class PopRTCompile(CompileBackend):
             segments=(Segment.whole(config.model),),
             artifact=executables,
             optimizations={q.name: config.options[q.name] for q in (*CONVERTER, *COMPILER)},
+            notes=_notes(config.model.card),
         )
 
     def _compile(self, config: CompileConfig, source: Path, batch_size: int, path: Path) -> None:
@@ -65,6 +66,15 @@ class PopRTCompile(CompileBackend):
             converted.SerializeToString(), list(card.outputs), str(temporary), options
         )
         temporary.replace(path)
+
+
+def _notes(card: Card) -> dict[str, str]:
+    packed = DeviceCard.of_package(__package__).packed(card.name)
+    if packed is None:
+        return {}
+    return {
+        "caveat": f"PopRT's pack mode is not driven, every sample has its full length: {packed}"
+    }
 
 
 because = missing()

@@ -69,8 +69,9 @@ def _facts(console: Console, report: Report) -> None:
             + (f", peak {peak:,.0f} MiB" if peak is not None else ""),
             soft_wrap=True,
         )
-        if stand_in := details.compile.notes.get("stand_in"):
-            console.print(f"         [bold yellow]{escape(str(stand_in))}[/]", soft_wrap=True)
+        for shown in ("stand_in", "caveat"):
+            if said := details.compile.notes.get(shown):
+                console.print(f"         [bold yellow]{escape(str(said))}[/]", soft_wrap=True)
         for kind, count in details.compile.fallback_operators.items():
             console.print(f"         fell back to the host: {kind} ({count})")
         _model_of_speed(console, details.compile.notes)

@@ -86,24 +86,7 @@ class SimulatedCompile(CompileBackend):
         optimizations: dict[str, object] = {"precision": precision_named(precision).description}
         if device.max_sparsity > 1:
             optimizations["sparsity"] = sparsity
-        notes: dict[str, object] = {
-            "device": f"{device.vendor} {device.device}",
-            "simulated_because": self.because,
-            "service_time": roofline.basis,
-            "service_time_error": roofline.error,
-            "fixed_s": roofline.fixed_s,
-            "per_sample_s": roofline.per_sample_s,
-            "peak": device.peak_note,
-            "tdp_w": device.tdp_w,
-        }
-        published = [p for p in device.published if p.card == model.card.name]
-        if published and published[0].compile_s is not None:
-            notes["published_compile_s"] = published[0].compile_s
-        if device.assumed is not None:
-            notes["launch_overhead_s"] = f"at least {device.assumed.launch_overhead_s:g}, assumed"
-            notes["launch_overhead_why"] = device.assumed.why
-        if roofline.efficiency is not None:
-            notes["efficiency_of_peak"] = round(roofline.efficiency, 4)
+        notes = _notes(device, model, roofline) | {"simulated_because": self.because}
         host_s = _host_seconds(device, config, lacking)
         if host_s:
             notes["host_segments_s"] = {str(b): round(s, 9) for b, s in host_s.items()}
@@ -161,6 +144,30 @@ def _host_operators(device: DeviceCard, config: CompileConfig) -> frozenset[str]
             f"only ONNX models are split into segments, not {config.model.card.format}"
         )
     return lacking
+
+
+def _notes(device: DeviceCard, model: Model, roofline: Roofline) -> dict[str, object]:
+    """What a report says of a device model: where its figures come from and what they are worth."""
+    notes: dict[str, object] = {
+        "device": f"{device.vendor} {device.device}",
+        "service_time": roofline.basis,
+        "service_time_error": roofline.error,
+        "fixed_s": roofline.fixed_s,
+        "per_sample_s": roofline.per_sample_s,
+        "peak": device.peak_note,
+        "tdp_w": device.tdp_w,
+    }
+    published = [p for p in device.published if p.card == model.card.name]
+    if published and published[0].compile_s is not None:
+        notes["published_compile_s"] = published[0].compile_s
+    if device.assumed is not None:
+        notes["launch_overhead_s"] = f"at least {device.assumed.launch_overhead_s:g}, assumed"
+        notes["launch_overhead_why"] = device.assumed.why
+    if roofline.efficiency is not None:
+        notes["efficiency_of_peak"] = round(roofline.efficiency, 4)
+    if packed := device.packed(model.card.name):
+        notes["caveat"] = f"these times are of packed samples: {packed}"
+    return notes
 
 
 def _host_seconds(

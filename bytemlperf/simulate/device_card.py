@@ -85,6 +85,16 @@ class DeviceCard(BaseModel):
                 raise ValueError(f"peak_tops has no positive peak for {precision!r}")
         return self
 
+    def packed(self, card: str) -> str | None:
+        """Return how the published runs of a model packed its samples, None where they did not."""
+        shares = [p.filled for p in self.published if p.card == card and p.filled < 1]
+        if not shares:
+            return None
+        return (
+            f"{self.device}'s published runs of {card} put several samples into one row: "
+            f"{100 * shares[0]:.0f} % of a sample's length is not padding"
+        )
+
     @classmethod
     def of_package(cls, package: str) -> Self:
         """Read ``device.json`` of a backend's package.
