@@ -134,6 +134,8 @@ class CompileInfo:
         notes: facts for the report, e.g. ``{"threads_per_instance": 1}``. Two are shown to the user:
             ``"stand_in"``, what computes in place of what the backend's name promises, and
             ``"caveat"``, what to know before these figures are compared with others.
+        padding_mask: the input whose zeros mark positions that the backend does not compute
+            (packed samples): outputs are not compared there.
     """
 
     precision: str
@@ -143,6 +145,7 @@ class CompileInfo:
     optimizations: Mapping[str, Any] = field(default_factory=dict)
     device_count: int = 1
     notes: Mapping[str, Any] = field(default_factory=dict)
+    padding_mask: str | None = None
 
     @property
     def coverage(self) -> float:

@@ -135,7 +135,7 @@ def test_a_whole_task_runs_through_the_sdk(
     assert details.numeric is not None
     assert details.numeric.within_tolerance
     assert report.graph_compile.subgraph_coverage > 99
-    assert ("pack mode" in details.compile.notes.get("caveat", "")) is (hardware == "IPU")
+    assert ("--set pack" in details.compile.notes.get("caveat", "")) is (hardware == "IPU")
 
 
 @pytest.mark.parametrize("hardware", ["IPU", "SPU"])
@@ -152,6 +152,26 @@ def test_a_tensorflow_model_becomes_onnx_for_the_sdk(
     assert details.numeric.within_tolerance
     assert details.accuracy is not None
     assert details.accuracy.metrics["Top-1"]["value"] > 0.9
+
+
+def test_packed_samples_share_rows_and_keep_their_answers(
+    sdk: Callable[..., None], compiled_anew: None, tmp_path: Path
+) -> None:
+    sdk("IPU")
+    from poprt.runtime import Packer
+
+    Packer.calls.clear()
+    report = run("IPU", tmp_path, options={"pack": "true"}, batch_sizes=[4])
+    details = report.details
+    assert report.valid, [v for r in details.performance for v in r.verdicts if not v.ok]
+    assert details.numeric is not None
+    assert details.numeric.within_tolerance
+    assert details.compile is not None
+    assert "caveat" not in details.compile.notes
+    assert all(run.completed == 12 and run.errors == 0 for run in details.performance)
+    # Rows that hold more than one sample, and calls that hold samples of several batches.
+    assert any(samples > rows for samples, rows in Packer.calls)
+    assert any(samples > 4 for samples, _ in Packer.calls)
 
 
 def without(name: str) -> Callable[..., None]:
@@ -172,15 +192,9 @@ def skip_mark_step(patch: pytest.MonkeyPatch) -> None:
 
 
 def keep_wide_integers(patch: pytest.MonkeyPatch) -> None:
-    from bytemlperf.backends.IPU.runtime import PopRTRuntime
+    from bytemlperf.backends.IPU import runners
 
-    original = PopRTRuntime.load
-
-    def load(self: Any, batch_size: int) -> None:
-        original(self, batch_size)
-        self._inputs = dict.fromkeys(self._inputs, "int64")
-
-    patch.setattr(PopRTRuntime, "load", load)
+    patch.setattr(runners, "_types", lambda found: {d.name: "int64" for d in found})
 
 
 def never_wait(patch: pytest.MonkeyPatch) -> None:
@@ -200,10 +214,58 @@ def wrong_shapes(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ipu, "converter_arguments", arguments)
 
 
+def without_the_pass(patch: pytest.MonkeyPatch) -> None:
+    from bytemlperf.backends.IPU import options
+
+    patch.setattr(options, "PASS", "erf_gelu_pattern")
+
+
+def positions_from_one(patch: pytest.MonkeyPatch) -> None:
+    from bytemlperf.backends.IPU import runners
+
+    original = runners.positions_of
+    patch.setattr(runners, "positions_of", lambda card: original(card) + 1)
+
+
+def padding_in_token_types(patch: pytest.MonkeyPatch) -> None:
+    from poprt.runtime import PackRunnerConfig
+
+    original = PackRunnerConfig.enable_padding_remove_mode
+    patch.setattr(
+        PackRunnerConfig,
+        "enable_padding_remove_mode",
+        lambda self, mask, others: original(self, mask, others[1:]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without_the_pass, "samples of a row would mix"),
+        (positions_from_one, "positions count from 0"),
+        (padding_in_token_types, "padding stays in some inputs"),
+    ],
+)
+def test_a_changed_call_of_the_pack_runner_is_refused(
+    change: Callable[[pytest.MonkeyPatch], None],
+    message: str,
+    sdk: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    compiled_anew: None,
+    tmp_path: Path,
+) -> None:
+    sdk("IPU")
+    change(monkeypatch)
+    options = {"pack": "true"}
+    with pytest.raises(StepFailed, match=message):
+        run("IPU", tmp_path, options=options, batch_sizes=[2], iterations=1, test_numeric=False)
+
+
 def do_not_fill(patch: pytest.MonkeyPatch, hardware: str) -> None:
     import importlib
 
-    module = importlib.import_module(f"bytemlperf.backends.{hardware}.runtime")
+    where = "runners" if hardware == "IPU" else "runtime"
+    module = importlib.import_module(f"bytemlperf.backends.{hardware}.{where}")
 
     def fill(feeds: Any, card: Any, batch_size: int) -> tuple[Any, int]:
         rows = len(next(iter(feeds.values())))

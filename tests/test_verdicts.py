@@ -179,6 +179,11 @@ def test_few_queries_are_advice_and_timeouts_are_censoring() -> None:
     assert "368" in verdict(few, "samples").detail
     assert verdict(few, "samples").severity == "advice"
     assert "note (samples)" in str(few)
+    device = bmp.SimulatedDevice(bmp.Deterministic(1e-3))
+    with bmp.LoadGenerator(device, clock="virtual") as gen:
+        equal = gen.run(bmp.ClosedLoop(), queries=100)
+    assert equal.latency.interval(0.99) is not None
+    assert verdict(equal, "samples").ok
     cut = virtual(bmp.Poisson(800.0), queries=20_000, timeout=5e-3)
     assert verdict(cut, "censoring").fatal
     assert "timeout" in verdict(cut, "censoring").remedy

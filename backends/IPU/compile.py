@@ -12,8 +12,11 @@ from bytemlperf.extras import require
 from bytemlperf.simulate import DeviceCard, device_model
 from bytemlperf.zoo import Card, to_onnx
 
-from .options import COMPILER, CONVERTER, converter_arguments
+from .options import COMPILER, CONVERTER, PACKING, converter_arguments
+from .packing import POSITIONS, mask_of, with_positions
 from .sdk import missing
+
+_OPTIONS = (*CONVERTER, *COMPILER, *PACKING)
 
 
 class PopRTCompile(CompileBackend):
@@ -25,11 +28,12 @@ class PopRTCompile(CompileBackend):
         return f"poprt {poprt.__version__}"
 
     def get_interact_profile(self, config: CompileConfig) -> Sequence[Question]:
-        return (*CONVERTER, *COMPILER)
+        return _OPTIONS
 
     def compile(self, config: CompileConfig, dataset: Dataset | None) -> CompileInfo:
+        card, options = config.model.card, config.options
         source = to_onnx(config.model, config.cache_dir / "model.onnx")
-        precision = str(config.options["precision"])
+        precision = str(options["precision"])
         executables = {}
         for batch_size in config.batch_sizes:
             # One name, from one place: what is written here is what the runtime loads.
@@ -42,8 +46,9 @@ class PopRTCompile(CompileBackend):
             # PopRT refuses a model with an operator that the device lacks: there is no fallback.
             segments=(Segment.whole(config.model),),
             artifact=executables,
-            optimizations={q.name: config.options[q.name] for q in (*CONVERTER, *COMPILER)},
-            notes=_notes(config.model.card),
+            optimizations={question.name: options.get(question.name) for question in _OPTIONS},
+            notes=_notes(card, options["pack"]),
+            padding_mask=mask_of(card).name if options["pack"] else None,
         )
 
     def _compile(self, config: CompileConfig, source: Path, batch_size: int, path: Path) -> None:
@@ -51,12 +56,14 @@ class PopRTCompile(CompileBackend):
         from poprt.compiler import Compiler, CompilerOptions
         from poprt.converter import Converter
 
-        card = config.model.card
+        card, proto = config.model.card, onnx.load(str(source))
         shapes = {
             t.name: [batch_size, *t.shape] if t.batched else list(t.shape) for t in card.inputs
         }
-        arguments = converter_arguments(config.options, shapes)
-        converted = Converter(**arguments).convert(onnx.load(str(source)))
+        if config.options["pack"]:
+            proto = with_positions(proto, card)
+            shapes[POSITIONS] = [batch_size, *mask_of(card).shape]
+        converted = Converter(**converter_arguments(config.options, shapes)).convert(proto)
         options = CompilerOptions()
         for question in COMPILER:
             setattr(options, question.name, config.options[question.name])
@@ -68,13 +75,11 @@ class PopRTCompile(CompileBackend):
         temporary.replace(path)
 
 
-def _notes(card: Card) -> dict[str, str]:
+def _notes(card: Card, pack: bool) -> dict[str, str]:
     packed = DeviceCard.of_package(__package__).packed(card.name)
-    if packed is None:
+    if packed is None or pack:
         return {}
-    return {
-        "caveat": f"PopRT's pack mode is not driven, every sample has its full length: {packed}"
-    }
+    return {"caveat": f"every sample is computed at its full length (see --set pack): {packed}"}
 
 
 because = missing()

@@ -7,6 +7,8 @@ from typing import Any
 
 from bytemlperf.backend import Question
 
+from .packing import PASS
+
 #: fields of poprt.compiler.CompilerOptions
 COMPILER = (
     Question("num_io_tiles", "tiles that only move data", 0),
@@ -34,6 +36,12 @@ CONVERTER = (
     Question("used_passes", "converter passes, with commas; empty for its own choice", ""),
     Question("disable_fast_norm", "exact normalisation layers", False),
 )
+#: fields of poprt.runtime.PackRunnerConfig
+PACKING = (
+    Question("pack", "samples share rows of the graph without their padding", False),
+    Question("pack_timeout_us", "longest wait for samples to pack", 15000, depends=("pack",)),
+    Question("pack_samples", "most samples that are packed at once", 40, depends=("pack",)),
+)
 
 
 def converter_arguments(
@@ -45,7 +53,10 @@ def converter_arguments(
     if precision == "fp8":
         arguments["fp8_params"] = options["fp8_params"]
     # An empty answer is no pass at all, not one with an empty name.
-    if passes := [name for name in str(options["used_passes"]).split(",") if name]:
+    passes = [name for name in str(options["used_passes"]).split(",") if name]
+    if options["pack"] and PASS not in passes:
+        passes.insert(0, PASS)
+    if passes:
         arguments["used_passes"] = passes
     if options["disable_fast_norm"]:
         arguments["disable_fast_norm"] = True

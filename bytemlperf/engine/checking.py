@@ -10,7 +10,7 @@ from bytemlperf.backend import Array
 from bytemlperf.datasets import Synthetic, open_dataset
 from bytemlperf.engine.reference import MOST_COMPARED, numeric_samples
 from bytemlperf.engine.sampling import opened, run_samples
-from bytemlperf.engine.task import Task
+from bytemlperf.engine.task import Outputs, Task
 from bytemlperf.errors import BytemlperfError, UsageError
 from bytemlperf.extras import MissingExtra
 from bytemlperf.numeric import NumericReport, compare
@@ -118,7 +118,7 @@ def _output(task: Task, sample: int, name: str) -> Array:
 
 def score_numeric(task: Task, step: Step) -> str:
     """How far the backend's outputs are from the reference, sample by sample."""
-    found = compare(task.reference, task.outputs)
+    found = compare(_computed(task, task.reference), _computed(task, task.outputs))
     overall, tolerance = found.overall, task.card.tolerance_at(task.compiled.precision)
     within = found.within(tolerance)
     block = _accuracy_block(task)
@@ -144,6 +144,21 @@ def score_numeric(task: Task, step: Step) -> str:
         f"max |diff| {overall.max_diff:.3g} over {found.samples} samples, "
         f"{'within' if within else 'outside'} tolerance {tolerance:g}"
     )
+
+
+def _computed(task: Task, outputs: Outputs) -> Outputs:
+    """Leave out the positions that the backend does not compute; all of them are the rule."""
+    name = task.compiled.padding_mask
+    if name is None:
+        return outputs
+    computed: Outputs = {}
+    for sample in task.reference.keys() & outputs.keys():
+        mask = opened(task).feeds([sample])[name][0] != 0
+        computed[sample] = {
+            output: array[mask] if array.shape[:1] == mask.shape else array
+            for output, array in outputs[sample].items()
+        }
+    return computed
 
 
 def _numeric_verdict(task: Task, found: NumericReport, tolerance: float) -> VerdictDetail:

@@ -150,11 +150,12 @@ class Replies:
 
 
 def _reference(task: Task, samples: Sequence[int]) -> Mapping[str, Array]:
-    """The reference's outputs of a query; empty where it has none to hold this backend against."""
+    """The reference's outputs of a query; empty where this backend cannot be held against them."""
     numeric = task.report.details.numeric
     met = numeric is not None and numeric.within_tolerance
     stated = task.card.states_tolerance(task.compiled.precision)
-    if not (met and stated and samples and all(s in task.reference for s in samples)):
+    whole = task.compiled.padding_mask is None
+    if not (met and stated and whole and samples and all(s in task.reference for s in samples)):
         return {}
     return {
         name: np.stack([task.reference[s][name] for s in samples])

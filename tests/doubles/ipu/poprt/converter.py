@@ -34,6 +34,8 @@ class Converter:
                 assert dim.dim_param or dim.dim_value == size, f"{tensor.name}: {dim} is not {size}"
                 dim.ClearField("dim_param")
                 dim.dim_value = size
+        passes = ",".join(self._options.get("used_passes", ()))
+        fixed.metadata_props.add(key="passes", value=passes)
         fixed.metadata_props.add(key="precision", value=self._options.get("precision", "fp32"))
         fixed.metadata_props.add(key="batch", value=str(next(iter(shapes.values()))[0]))
         return fixed
