@@ -9,13 +9,10 @@ for a backend that takes no time is its own lateness; beside it stands our sched
 from __future__ import annotations
 
 import bisect
-import functools
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import loadgen_peer
 from pairs import Row, main, table
@@ -39,36 +36,13 @@ print(json.dumps({"qps": result.queries_per_second, "p50": 1e9 * lag.p50, "p99":
 """
 
 
-def ours(kind: str, clients: int, rate: float) -> dict[str, float]:
-    """Closed loop, or Poisson where a rate is given."""
+def ours(kind: str, clients: int, rate: float, seconds: float = SECONDS) -> dict[str, float]:
+    """Closed loop, or Poisson where a rate is given: queries/s, p50 and p99 lag in ns."""
     done = subprocess.run(
-        [sys.executable, "-c", _OURS, kind, str(clients), str(rate), str(SECONDS)],
+        [sys.executable, "-c", _OURS, kind, str(clients), str(rate), str(seconds)],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     return dict(json.loads(done.stdout))
-
-
-def spin_floor(rate: float, busy: int) -> float:
-    """The p99 lag in ns of a loop that only reads the clock until the next deadline, while
-    ``busy`` other threads keep their cores busy."""
-    done = subprocess.run(
-        [_spin_program(), str(rate), str(SECONDS), str(busy)],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return float(done.stdout.split()[1])
-
-
-@functools.cache
-def _spin_program() -> str:
-    program = Path(tempfile.mkdtemp(prefix="spin-")) / "spin_floor"
-    csrc = Path(__file__).parents[1] / "csrc"
-    subprocess.run(
-        ["g++", "-std=c++20", "-O2", f"-I{csrc}", "-o", str(program),
-         str(loadgen_peer.NATIVE / "spin_floor.cpp"), str(csrc / "core/clock.cpp"),
-         "-lpthread"],
-        check=True,
-    )  # fmt: skip
-    return str(program)
 
 
 def highest_rate_held(run: Callable[[float], dict[str, float]]) -> float:
@@ -88,11 +62,6 @@ def measure(pairs: int) -> str:
     three = Row("Python no-op, three clients", "one client", "queries/s", ">= 0.75")
     p50 = Row("Python no-op, Poisson 50,000/s, p50 lag", "LoadGen Server", "ns", "<= 0.2")
     p99 = Row("Python no-op, Poisson 50,000/s, p99 lag", "LoadGen Server", "ns", "<= 0.2")
-    lag_100k = "native null, Poisson 100,000/s, p99 lag"
-    floor = Row(
-        lag_100k, "bare spin loop, a second thread busy as the backend's is", "ns", "<= 1.5"
-    )
-    alone = Row(lag_100k, "bare spin loop, alone on the host", "ns")
     for _ in range(pairs):
         one = ours("python", 1, 0)
         single.add(one["qps"], loadgen_peer.python("SingleStream", 1, SECONDS)["qps"])
@@ -106,10 +75,7 @@ def measure(pairs: int) -> str:
         )
         p50.add(lag["p50"], theirs["p50"])
         p99.add(lag["p99"], theirs["p99"])
-        ours_100k = ours("native", 1, 100_000)["p99"]
-        floor.add(ours_100k, spin_floor(100_000, 1))
-        alone.add(ours_100k, spin_floor(100_000, 0))
-    return table([single, native, three, p50, p99, floor, alone])
+    return table([single, native, three, p50, p99])
 
 
 def measure_rates(pairs: int) -> str:
