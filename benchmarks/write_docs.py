@@ -41,7 +41,7 @@ def section(title: str, *command: str) -> str:
     facts = host.environment()
     return (
         f"## {title}\n\n`python {shown}`, {time.strftime('%Y-%m-%d')}, {facts['cpu']}, "
-        f"{facts['cores']} cores, {facts['system']}, Python {facts['python']}\n\n"
+        f"{facts['cores']} cores, {facts['system'].partition('-')[0]}, Python {facts['python']}\n\n"
         f"{done.stdout.strip()}\n"
     )
 
