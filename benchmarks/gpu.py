@@ -1,9 +1,11 @@
 """Every task on the GPU of this machine, checked against what is expected, in one table.
 
+    pip install torch==2.13.0 && pip install -c constraints.txt '.[zoo,report]' nvidia-ml-py
+    pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]' tensorrt
     python benchmarks/gpu.py                    every torch and ONNX task, torch CUDA and each provider
     python benchmarks/gpu.py --quick --tasks roberta-torch-fp32,resnet50-torch-fp32
 
-Reports lie in ``--output_dir/<variant>/GPU/<model>/``. Expected of each: it ends, no query fails, every
+The second line and nvidia-ml-py may be left out: ONNX tasks, or the energy, are then not there. Reports lie in ``--output_dir/<variant>/GPU/<model>/``. Expected of each: it ends, no query fails, every
 operator runs on the device or is named, the outputs are within the model's tolerance at that
 precision. What was expected and did not come is a row of its own, and the exit code is 1. Without a
 GPU it refuses, and says what is missing (exit code 2).
@@ -26,7 +28,7 @@ from bytemlperf.workload import Workload, list_workloads
 from bytemlperf.zoo import load_card
 
 FORMATS = ("torchscript", "onnx")
-_HOURS = 3600.0
+_LONGEST_S = 3600.0  # of one variant
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,19 @@ def row(variant: Variant, report: Report | None, said: list[str]) -> str:
         else ["", "", "", ""]
     )
     cells.append(f"{compiled.compile_duration:.3g}" if compiled else "")
-    cells.append(f"{compiled.subgraph_coverage:.1f}" if compiled else "")
+    cells.append(f"{compiled.subgraph_coverage:.1f}{on_host(report)}" if compiled else "")
     difference = report.accuracy.max_diff if report and report.accuracy else None
     cells.append("" if difference is None else f"{difference:.3g}")
     cells.append(f"{min(e.net_joules_per_sample for e in energy):.3g}" if energy else "n/a")
     cells.append("; ".join(said) or "as expected")
     return f"| {' | '.join(cells)} |"
+
+
+def on_host(report: Report | None) -> str:
+    """The operators that fell back, named."""
+    compiled = report.details.compile if report else None
+    named = compiled.fallback_operators.items() if compiled else ()
+    return "".join(f", {kind} {count}" for kind, count in named)
 
 
 HEADINGS = (
@@ -111,19 +120,26 @@ HEADINGS = (
 
 def run(variant: Variant, output_dir: Path, quick: bool) -> tuple[Report | None, list[str]]:
     """Run one variant; returns its report, and what did not come as expected."""
-    done = subprocess.run(
-        variant.command(output_dir, quick),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_HOURS,
-    )
-    files = sorted((output_dir / variant.name / "GPU" / variant.model).glob("result-*.json"))
+    folder = output_dir / variant.name / "GPU" / variant.model
+    for earlier in folder.glob("result-*.json"):
+        earlier.unlink()  # or what dies before its report would show this one
+    try:
+        done = subprocess.run(
+            variant.command(output_dir, quick),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_LONGEST_S,
+        )
+    except subprocess.TimeoutExpired:
+        return None, [f"it was stopped after {_LONGEST_S:g} s"]
+    files = list(folder.glob("result-*.json"))
     if not files:
         last = done.stderr.strip().splitlines()
         return None, [last[-1] if last else f"exit code {done.returncode}"]
-    report = Report.load(files[-1])
-    return report, problems(report)
+    report = Report.load(files[0])
+    died = [f"it was ended by signal {-done.returncode}"] if done.returncode < 0 else []
+    return report, died + problems(report)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -146,7 +162,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     print(f"| {' | '.join(HEADINGS)} |\n|{'---|' * len(HEADINGS)}", flush=True)
     bad = 0
-    for variant in variants(tasks, providers(), torch_has_gpu()):
+    todo = list(variants(tasks, providers(), torch_has_gpu()))
+    for number, variant in enumerate(todo, 1):
+        print(f"{variant.task} {variant.name}: {number} of {len(todo)}", file=sys.stderr)
         report, said = run(variant, given.output_dir, given.quick)
         print(row(variant, report, said), flush=True)
         bad += bool(said)

@@ -15,10 +15,10 @@ import numpy as np
 
 from bytemlperf.backend import Array, Feeds
 from bytemlperf.errors import BackendError
-from bytemlperf.loadgen import LoadGenerator
+from bytemlperf.loadgen import LoadGenerator, Progress
 from bytemlperf.patterns import ClosedLoop
 from bytemlperf.result import Result, Verdict
-from bytemlperf.samples import Samples, Shared
+from bytemlperf.samples import Shared
 
 # The inputs A and B, and P: the rows of A in another order. An answer that comes one query late
 # shows where the input changes.
@@ -35,8 +35,10 @@ def check_honesty(
     *,
     batch_size: int,
     tolerance: float,
+    rows: int | None = None,
     shared: frozenset[str] = frozenset(),
     timed: bool = True,
+    progress: Callable[[Progress], None] | None = None,
 ) -> tuple[Verdict, ...]:
     """Run a few queries through one instance and judge what comes back, and when.
 
@@ -44,40 +46,52 @@ def check_honesty(
         backend: as :class:`LoadGenerator` takes it.
         draw: model inputs of these samples, stacked; every sample number gives another input, and
             none that the backend has seen before (``Synthetic(card, count, seed).feeds``).
-        batch_size: samples of a query; with one sample the order of rows is not checked.
+        batch_size: samples that the backend is loaded for.
         tolerance: largest absolute difference between two honest answers to one input.
+        rows: samples of a query, where that is less than a batch; with one sample the order of
+            rows is not checked.
         shared: names of inputs without a sample dimension.
         timed: False where the backend's speed is modelled; leaves ``no answers by input`` out.
+        progress: called as :meth:`LoadGenerator.run` does.
 
     Raises:
         BackendError: where the backend fails on one of the queries.
     """
-    queries = _queries(draw, batch_size, shared, _PAIRS if timed else 0)
-    with LoadGenerator(backend, queries, batch_size=batch_size) as generator:
-        result = generator.run(ClosedLoop(), queries=len(_SEQUENCE), keep_outputs=True)
+    size = batch_size if rows is None else min(rows, batch_size)
+    queries = _queries(draw, size, shared, _FEW_PAIRS + _PAIRS if timed else 0)
+    samples = queries if size < batch_size else _columns(queries, shared)
+    few = len(_SEQUENCE) + (2 * _FEW_PAIRS if timed else 0)
+    with LoadGenerator(backend, samples, batch_size=batch_size) as generator:
+        result = generator.run(ClosedLoop(), queries=few, keep_outputs=True, progress=progress)
         answers = _answers(result)
-        verdicts = [_depends(answers), _own(answers), _order(answers, batch_size, tolerance)]
+        verdicts = [_depends(answers), _own(answers), _order(answers, size, tolerance)]
         if timed:
-            pairs = _FEW_PAIRS if result.service_time.p50 > _SLOW_S else _PAIRS
-            again = generator.run(ClosedLoop(), queries=len(_SEQUENCE) + 2 * pairs)
-            _must_answer(again)
-            verdicts.append(_by_input(again))
+            first = len(_SEQUENCE)
+            if result.service_time.p50 <= _SLOW_S:
+                # More pairs, of inputs that are still new.
+                first = few
+                result = generator.run(ClosedLoop(), queries=few + 2 * _PAIRS)
+                _must_answer(result)
+            verdicts.append(_by_input(result, first))
     return tuple(verdicts)
 
 
 def _queries(
     draw: Callable[[Sequence[int]], Feeds], size: int, shared: frozenset[str], pairs: int
-) -> Samples:
+) -> list[Feeds]:
     """The rows of the sequence, and after them new inputs, each twice."""
     batches = [draw(range(i * size, (i + 1) * size)) for i in range(2 + pairs)]
     order = np.roll(np.arange(size), 1)
     a, b, *new = batches
     permuted = {name: x if name in shared else x[order] for name, x in a.items()}
     named = {"A": a, "B": b, "P": permuted}
-    queries = [named[letter] for letter in _SEQUENCE] + [x for x in new for _ in range(2)]
+    return [named[letter] for letter in _SEQUENCE] + [x for x in new for _ in range(2)]
+
+
+def _columns(queries: Sequence[Feeds], shared: frozenset[str]) -> dict[str, Array | Shared]:
     return {
         name: Shared(x) if name in shared else np.concatenate([q[name] for q in queries])
-        for name, x in a.items()
+        for name, x in queries[0].items()
     }
 
 
@@ -151,12 +165,16 @@ def _order(answers: Sequence[Mapping[str, Array]], size: int, tolerance: float) 
     )
 
 
-def _by_input(result: Result) -> Verdict:
-    """Compare the first and the second time of one input, so that costly inputs do not matter."""
+def _by_input(result: Result, first: int) -> Verdict:
+    """Compare the first and the second time of one input, so that costly inputs do not matter.
+
+    Args:
+        first: the query with which the pairs begin.
+    """
     stamps = result.stamps
     assert stamps is not None
     stamps = np.sort(stamps, order="query")["stamps"]
-    times = (stamps["completed"] - stamps["entered"])[len(_SEQUENCE) :].reshape(-1, 2)
+    times = (stamps["completed"] - stamps["entered"])[first:].reshape(-1, 2)
     new, repeated = (float(np.median(times[:, column])) for column in (0, 1))
     share = float(np.median(times[:, 1] / np.maximum(times[:, 0], 1)))
     return Verdict(

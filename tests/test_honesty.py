@@ -100,6 +100,30 @@ def test_each_way_of_cheating_has_its_check(cheat: Any, name: str) -> None:
     assert name in failed(cheat)
 
 
+def test_of_a_large_model_fewer_rows_than_a_batch_are_asked() -> None:
+    sizes = set()
+
+    def counting(feeds: Any) -> Feeds:
+        sizes.add(len(feeds["x"]))
+        return sorts_rows(feeds)
+
+    assert failed(counting, rows=2) == {"order of the batch"}
+    assert sizes == {2}
+    assert failed(ByInput(), rows=2) == {"no answers by input"}
+
+
+def test_a_slow_backend_is_judged_by_fewer_pairs() -> None:
+    calls = []
+
+    class VerySlow(ByInput):
+        def __call__(self, feeds: Any) -> Feeds:
+            calls.append(time.sleep(0.12))
+            return super().__call__(feeds)
+
+    assert failed(VerySlow()) == set()  # what it keeps saves 3 of 123 ms
+    assert len(calls) == 16
+
+
 def test_modelled_time_is_not_judged() -> None:
     assert failed(ByInput(), timed=False) == set()
 

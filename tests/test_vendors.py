@@ -446,15 +446,32 @@ def skip_event(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(cuda_double.Event, "synchronize", without("synchronize"))
 
 
-def stay_on_the_host(patch: pytest.MonkeyPatch) -> None:
-    import cuda_double
+def move_what_moves(patch: pytest.MonkeyPatch) -> None:
+    import torch
+    from bytemlperf.backends.GPU import torch_cuda
 
-    patch.setattr(cuda_double.DEVICE, "is_here", lambda target: False)
+    from bytemlperf.zoo.torch_build import torchscript_is_deprecated
+
+    def load(path: Path, device: str) -> Any:
+        with torchscript_is_deprecated():
+            return torch.jit.load(str(path)).to(device)
+
+    patch.setattr(torch_cuda, "load_on_device", load)
+
+
+def leave_the_graph(patch: pytest.MonkeyPatch) -> None:
+    from bytemlperf.zoo import torchscript
+
+    patch.setattr(torchscript, "device_constants", lambda module: iter(()))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [(skip_event, "before the copy to the host"), (stay_on_the_host, "CUDA")],
+    [
+        (skip_event, "before the copy to the host"),
+        (move_what_moves, "constants do not move"),
+        (leave_the_graph, "makes a tensor on cpu"),
+    ],
 )
 def test_a_changed_call_of_cuda_is_refused(
     change: Callable[[pytest.MonkeyPatch], None],

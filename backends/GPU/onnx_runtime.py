@@ -91,6 +91,7 @@ def _session(artifact: dict[str, str], profile: Path | None = None) -> Any:
             "trt_fp16_enable": artifact["precision"] == "fp16",
         }
         wanted.insert(0, ("TensorrtExecutionProvider", settings))
+    ort.preload_dlls()  # CUDA and cuDNN of the nvidia packages, where the system has none
     session = ort.InferenceSession(artifact["model"], options, providers=wanted)
     # The library goes on without a provider that does not load.
     if session.get_providers()[0] != (first := PROVIDERS[artifact["provider"]]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes.util
+import importlib
 from functools import cache
 
 from bytemlperf.errors import BackendError
@@ -26,8 +28,21 @@ def providers() -> tuple[str, ...]:
         return ()
     import onnxruntime
 
-    there = onnxruntime.get_available_providers()
-    return tuple(name for name in ("tensorrt", "cuda") if PROVIDERS[name] in there)
+    # It lists what it was built with, and TensorRT is not in the package.
+    there = set(onnxruntime.get_available_providers())
+    return tuple(
+        name
+        for name in ("tensorrt", "cuda")
+        if PROVIDERS[name] in there and (name != "tensorrt" or _has_tensorrt())
+    )
+
+
+def _has_tensorrt() -> bool:
+    """True where its library can be loaded: the system's, or that of its package once imported."""
+    if installed("tensorrt"):
+        importlib.import_module("tensorrt")
+        return True
+    return ctypes.util.find_library("nvinfer") is not None
 
 
 def require_gpu() -> None:

@@ -13,6 +13,7 @@ from bytemlperf.backend import CompileConfig, CompileInfo, Feeds, Outputs, Segme
 from bytemlperf.errors import BackendError
 from bytemlperf.zoo import Card
 from bytemlperf.zoo.torch_build import import_torch, tensors, torchscript_is_deprecated
+from bytemlperf.zoo.torchscript import export_lower, load_on_device
 
 from .sdk import torch_has_gpu
 
@@ -29,10 +30,12 @@ def compile_model(config: CompileConfig) -> CompileInfo:
     frozen = config.cache_dir / f"frozen_{precision}.pt"
     if not frozen.exists():
         frozen.parent.mkdir(parents=True, exist_ok=True)
+        source = config.model.path
+        if (kind := _half(torch, precision)) is not None:
+            source = config.cache_dir / f"traced_{precision}.pt"
+            export_lower(config.model, kind, source)
         with torchscript_is_deprecated():
-            module = torch.jit.load(str(config.model.path), map_location="cpu").eval()
-            if (kind := _half(torch, precision)) is not None:
-                module = module.to(kind)
+            module = torch.jit.load(str(source), map_location="cpu").eval()
             torch.jit.save(torch.jit.freeze(module), str(frozen))
     return CompileInfo(
         precision=precision,
@@ -59,8 +62,7 @@ class TorchModel:
         self._half = _half(torch, precision)
         torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
         torch.backends.cudnn.allow_tf32 = precision == "tf32"
-        with torchscript_is_deprecated():
-            self._module = torch.jit.load(str(frozen), map_location="cpu").to("cuda")
+        self._module = load_on_device(frozen, "cuda")
         self._streams = itertools.cycle([torch.cuda.Stream() for _ in range(_STREAMS)])
 
     def launch(self, feeds: Feeds) -> Callable[[], Outputs]:

@@ -9,7 +9,8 @@ import numpy as np
 from bytemlperf.backend import Feeds, Outputs, RuntimeBackend
 from bytemlperf.errors import BackendError
 from bytemlperf.simulate import SimulatedRuntime
-from bytemlperf.zoo.torch_build import import_torch, tensors, torchscript_is_deprecated
+from bytemlperf.zoo.torch_build import import_torch, tensors
+from bytemlperf.zoo.torchscript import load_on_device
 
 from .sdk import missing
 
@@ -34,10 +35,7 @@ class BridgeRuntime(RuntimeBackend):
         torch = import_torch()
         if self._graph is None:
             self._core, self._device = htcore, torch.device("hpu")
-            with torchscript_is_deprecated():
-                module = torch.jit.load(str(self.compiled.artifact), map_location="cpu")
-            module = module.to(self._device).to(torch.bfloat16).eval()
-            self._graph = wrap_in_hpu_graph(module)
+            self._graph = wrap_in_hpu_graph(load_on_device(self.compiled.artifact, "hpu"))
         self._batch_size = batch_size
 
     def get_loaded_batch_size(self) -> int:

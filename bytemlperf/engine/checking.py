@@ -8,6 +8,7 @@ import numpy as np
 
 from bytemlperf.backend import Array
 from bytemlperf.datasets import Synthetic, open_dataset
+from bytemlperf.engine.estimate import HOST_FLOPS
 from bytemlperf.engine.reference import MOST_COMPARED, numeric_samples
 from bytemlperf.engine.sampling import opened, run_samples
 from bytemlperf.engine.task import Outputs, Task
@@ -24,10 +25,8 @@ from bytemlperf.report.schema import (
 )
 from bytemlperf.screen import Step
 
-# Without labelled data it takes what about this many seconds of the reference allow on two cores of
-# a server, some 80 GFLOP/s in fp32: as many on every host, so that its reference fits them all.
+# Without labelled data it takes what about this many seconds of the reference allow.
 _NUMERIC_BUDGET_S = 15.0
-_FLOPS = 80e9
 _FEWEST, _MOST_SYNTHETIC, _FEWEST_UNCOUNTED = 4, 64, 16
 
 
@@ -64,7 +63,7 @@ def _affordable(task: Task) -> int:
     flops = task.model.flops_per_sample
     if flops is None:
         return _FEWEST_UNCOUNTED
-    return max(_FEWEST, min(_MOST_SYNTHETIC, int(_NUMERIC_BUDGET_S * _FLOPS / flops)))
+    return max(_FEWEST, min(_MOST_SYNTHETIC, int(_NUMERIC_BUDGET_S * HOST_FLOPS / flops)))
 
 
 def compute_outputs(task: Task, step: Step) -> str:

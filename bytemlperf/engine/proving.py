@@ -10,6 +10,8 @@ import numpy as np
 
 from bytemlperf.backend import Array
 from bytemlperf.datasets import Synthetic
+from bytemlperf.device import NativeBackend
+from bytemlperf.engine.estimate import HOST_FLOPS
 from bytemlperf.engine.task import Task
 from bytemlperf.honesty import check_honesty, distance
 from bytemlperf.loadgen import LoadGenerator
@@ -25,24 +27,42 @@ _ENOUGH_INPUTS = 4096
 _KEPT_BYTES = 256 << 20
 _FEWEST_REPLIES = 8
 _UNLOADED_BUDGET_S = 5.0
+# Of one query of the checks.
+_QUERY_BUDGET_S = 0.5
 
 
 def check_backend(task: Task, step: Step) -> str:
     """The checks of :mod:`bytemlperf.honesty`, on inputs that the backend has not seen."""
     sizes = task.batch_sizes
     size = min((s for s in sizes if s > 1), default=sizes[0])
-    step.update(f"the same, new and permuted inputs at batch {size}")
+    backend = task.backend()
+    rows = _rows(task, size, isinstance(backend, NativeBackend))
+    said = f"the same, new and permuted inputs, {rows} samples a query at batch {size}"
+    step.update(said)
     verdicts = check_honesty(
-        task.backend(),
+        backend,
         Synthetic(task.card, _ENOUGH_INPUTS, task.workload.seed + _SEED_SHIFT).feeds,
         batch_size=size,
+        rows=rows,
         tolerance=task.card.tolerance_at(task.compiled.precision),
         shared=frozenset(t.name for t in task.card.inputs if not t.batched),
         timed=not task.simulated,
+        progress=lambda seen: step.update(said, seen.fraction),
     )
     task.report.details.honesty = [VerdictDetail(**asdict(verdict)) for verdict in verdicts]
     failed = [verdict.name for verdict in verdicts if not verdict.ok]
     return f"FAILED: {', '.join(failed)}" if failed else f"{len(verdicts)} checks passed"
+
+
+def _rows(task: Task, batch_size: int, native: bool) -> int:
+    """Samples of a query of the checks: a batch, or of a large model what is affordable.
+
+    Two rows have an order. A shared library's queries are all of one size.
+    """
+    flops = task.model.flops_per_sample
+    if flops is None or native:
+        return batch_size
+    return min(batch_size, max(2, int(_QUERY_BUDGET_S * HOST_FLOPS / flops)))
 
 
 class Replies:

@@ -159,10 +159,17 @@ def torchscript_is_deprecated() -> Iterator[None]:
         yield
 
 
-def export_torchscript(module: torch.nn.Module, card: Card, path: Path) -> None:
-    """Trace the module and write it; the batch dimension stays free."""
+def export_torchscript(
+    module: torch.nn.Module, card: Card, path: Path, dtype: torch.dtype | None = None
+) -> None:
+    """Trace the module and write it; the batch dimension stays free.
+
+    Args:
+        dtype: of its float inputs, where the module is not in the card's precision.
+    """
     torch = import_torch()
-    example = tuple(tensors(synthetic_feeds(card, range(_TRACE_BATCH), seed=0), card))
+    feeds = tensors(synthetic_feeds(card, range(_TRACE_BATCH), seed=0), card)
+    example = tuple(x.to(dtype) if x.is_floating_point() else x for x in feeds)
     with torchscript_is_deprecated(), warnings.catch_warnings(), torch.inference_mode():
         # Of shape checks, which become constants of the trace, and of every attribute that tracing
         # reads, deprecated ones too: the export is verified after.

@@ -1,6 +1,6 @@
 """A device that torch on the CPU does not have: tensors that say they lie there, and refuse the host.
 
-Installed for a test by patching ``Tensor.to`` and ``Module.to``, as a vendor's bridge adds its own.
+Installed for a test by patching ``Tensor.to`` and ``jit.load``, as a vendor's bridge adds its own.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+
+from bytemlperf.zoo.torchscript import device_constants
 
 
 class DeviceTensor(torch.Tensor):
@@ -34,26 +36,20 @@ class Device:
 
     Attributes:
         pending: work was launched that nobody has waited for.
-        moved: modules that were moved to the device.
     """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.pending = False
-        self.moved: list[Any] = []
 
     def is_here(self, target: Any) -> bool:
         return isinstance(target, (str, torch.device)) and torch.device(target).type == self.kind
 
-    def loaded(self, module: Any) -> Any:
-        """Return what ``module.to(device)`` gives."""
-        return module
-
     def install(self, patch: Any) -> None:
         """Teach torch the device; ``patch`` is pytest's monkeypatch, which takes it back."""
         patch.setattr(torch.Tensor, "to", self._tensor_to(torch.Tensor.to))
-        for kind in (torch.nn.Module, torch.jit.ScriptModule):
-            patch.setattr(kind, "to", self._module_to(kind.to))
+        patch.setattr(torch.jit, "load", self._load(torch.jit.load))
+        patch.setattr(torch.jit.ScriptModule, "to", self._module_to(torch.jit.ScriptModule.to))
 
     def _tensor_to(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def to(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -69,18 +65,23 @@ class Device:
 
         return to
 
+    def _load(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def load(path: str, map_location: Any = None) -> Any:
+            if not self.is_here(map_location):
+                return original(path, map_location=map_location)
+            return OnDevice(self, original(path, map_location="cpu"))
+
+        return load
+
     def _module_to(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def to(module: Any, *args: Any, **kwargs: Any) -> Any:
-            if args and self.is_here(args[0]):
-                self.moved.append(module)
-                return self.loaded(module)
+            assert not (args and self.is_here(args[0])), "a graph's constants do not move: load it"
             return original(module, *args, **kwargs)
 
         return to
 
     def run(self, module: Any, inputs: tuple[Any, ...], floats: torch.dtype | None) -> Any:
         """Launch: every input must lie on the device and float inputs be of the model's dtype."""
-        assert any(module is moved for moved in self.moved), "the model was not moved to the device"
         for tensor in inputs:
             assert isinstance(tensor, DeviceTensor), "an input lies on the host"
             if floats is not None and tensor.is_floating_point():
@@ -93,3 +94,23 @@ class Device:
         if isinstance(found, (tuple, list)):
             return tuple(on_device(tensor) for tensor in found)
         return on_device(found)
+
+
+class OnDevice:
+    """A TorchScript module that was loaded onto the device: a call launches."""
+
+    def __init__(self, device: Device, module: Any) -> None:
+        self.device, self.module = device, module
+        self._checked = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.module, name)
+
+    def __call__(self, *inputs: Any, floats: torch.dtype | None = None) -> Any:
+        if not self._checked:
+            self._checked = True
+            for constant in device_constants(self.module):
+                place = constant.s("value")
+                assert self.device.is_here(place), f"the graph makes a tensor on {place}"
+                constant.s_("value", "cpu")  # where the double computes
+        return self.device.run(self.module, inputs, floats)

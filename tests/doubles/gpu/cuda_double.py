@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import threading
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -10,13 +11,7 @@ import onnxruntime
 import torch
 from torch_device import Device, DeviceTensor, plain
 
-
-class Cuda(Device):
-    def loaded(self, module: Any) -> Any:
-        return lambda *inputs: self.run(module, inputs, None)
-
-
-DEVICE = Cuda("cuda")
+DEVICE = Device("cuda")
 _current = threading.local()
 
 
@@ -59,7 +54,6 @@ def stream(chosen: Stream) -> Any:
 def install(patch: Any, *, torch_has_it: bool = True, providers: tuple[str, ...] = ()) -> None:
     """Make this host a GPU host for torch, for ONNX Runtime, or for both."""
     HostTensor.ready.clear()
-    DEVICE.moved.clear()
     patch.setattr(torch.cuda, "is_available", lambda: torch_has_it)
     patch.setattr(torch.cuda, "get_device_name", lambda: "double")
     patch.setattr(torch.cuda, "Stream", Stream)
@@ -84,6 +78,7 @@ def install(patch: Any, *, torch_has_it: bool = True, providers: tuple[str, ...]
 def _install_providers(patch: Any, providers: tuple[str, ...]) -> None:
     there = [*providers, "CPUExecutionProvider"]
     patch.setattr(onnxruntime, "get_available_providers", lambda: there)
+    patch.setattr(ctypes.util, "find_library", lambda name: f"lib{name}.so")
     session = onnxruntime.InferenceSession
 
     class Session(session):  # type: ignore[misc,valid-type]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch_device import Device
+from torch_device import Device, OnDevice
 
 DEVICE = Device("hpu")
 present = True
@@ -16,10 +16,11 @@ def is_available() -> bool:
 
 
 def wrap_in_hpu_graph(module: Any) -> Callable[..., Any]:
+    assert isinstance(module, OnDevice), "the model was not moved to the device"
     assert not module.training, "a graph is captured of a model in eval mode"
 
     def replay(*inputs: Any) -> Any:
-        return DEVICE.run(module, inputs, torch.bfloat16)
+        return module(*inputs, floats=torch.bfloat16)
 
     return replay
 
