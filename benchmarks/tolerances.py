@@ -30,7 +30,7 @@ EMULATED = {
     "onnx": ("fp16", "bf16", "int8/bf16"),
     "saved_model": ("fp16", "bf16", "int8/bf16"),
 }
-COMPILED = {"torchscript": ("fp16", "bf16"), "onnx": ("fp16", "int8")}
+COMPILED = {"torchscript": ("fp16", "bf16", "int8"), "onnx": ("fp16", "int8")}
 # Over the largest difference that was measured: for other samples, and for the depth that a tiny
 # network lacks.
 MARGIN = {"full": 3.0, "tiny": 10.0}

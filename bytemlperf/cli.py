@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 from importlib import metadata
@@ -100,6 +101,7 @@ cli.add_command(selftest.selftest)
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code: one clear message for each error."""
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job's end saves as Ctrl-C does
     try:
         # Of click's Exit, which a command raises for its exit code, this returns the code.
         code = cli.main(args=arguments, prog_name="bytemlperf", standalone_mode=False)

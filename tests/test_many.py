@@ -90,27 +90,46 @@ def test_compile_only_gives_the_matrix_and_a_crash_is_a_row(
     assert "fell back" in done.stdout
 
 
-def test_ctrl_c_ends_the_task_and_shows_what_is_done(tmp_path: Path) -> None:
-    write_task(tmp_path, "short")
-    write_task(tmp_path, "long", iterations=100_000_000, max_duration_s=600)
+def signalled_while_measuring(folder: Path, number: signal.Signals) -> tuple[int, str, str]:
+    """Signal a call of three tasks while the second measures -> exit code, stdout, stderr."""
+    write_task(folder, "short")
+    write_task(folder, "long", iterations=100_000_000, max_duration_s=600)
     process = subprocess.Popen(
         [sys.executable, "-m", "bytemlperf", "--hardware_type", "CPU",
-         "--task", "short,long,digits-onnx-fp32", "--workload_dir", str(tmp_path)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+         "--task", "short,long,digits-onnx-fp32", "--workload_dir", str(folder)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder,
     )  # fmt: skip
-    file = tmp_path / "reports" / "CPU" / "matrix.json"
-    report = tmp_path / "reports" / "CPU" / "digits-onnx-fp32" / "result-fp32.json"
     deadline = time.monotonic() + 100
     while time.monotonic() < deadline:
-        if file.exists() and '"iterations":100000000' in report.read_text().replace(" ", ""):
-            details = json.loads(report.read_text())["Details"]
-            if details["steps"] and details["steps"][-1]["name"] == "honesty":
-                break
+        steps = steps_of_the_long_one(folder)
+        if steps and steps[-1] == "honesty":
+            break
         time.sleep(0.05)
     time.sleep(2.0)
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, number)
+    # The pipes' end: that of the task's own process too, which holds them.
     out, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    return process.returncode, out, errors
+
+
+def steps_of_the_long_one(folder: Path) -> list[str]:
+    if not (folder / "reports" / "CPU" / "matrix.json").exists():
+        return []
+    report = folder / "reports" / "CPU" / "digits-onnx-fp32" / "result-fp32.json"
+    found = json.loads(report.read_text())
+    if found["Details"]["workload"]["iterations"] != 100_000_000:
+        return []
+    return [step["name"] for step in found["Details"]["steps"]]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_the_task_and_shows_what_is_done(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    code, out, errors = signalled_while_measuring(tmp_path, number)
+    assert code == 130, errors
+    file = tmp_path / "reports" / "CPU" / "matrix.json"
     rows = Matrix.model_validate_json(file.read_text()).rows
     assert [(row.task, row.status) for row in rows] == [
         ("short", "complete"),
@@ -118,7 +137,13 @@ def test_ctrl_c_ends_the_task_and_shows_what_is_done(tmp_path: Path) -> None:
     ]
     assert rows[1].best_qps is not None
     assert "1 of 2 done" in out
-    assert "Traceback" not in errors
+
+
+def test_a_task_ends_and_saves_when_its_parent_was_killed(tmp_path: Path) -> None:
+    code, _, errors = signalled_while_measuring(tmp_path, signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    assert "interrupted: saved to" in errors
+    assert steps_of_the_long_one(tmp_path)[-1] == "performance"
 
 
 def test_tasks_are_named_by_all_or_with_commas(tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bytemlperf.backends.CPU.runner import runner_for
 
 from bytemlperf import zoo
 from bytemlperf.backend import Array, CompileConfig
 from bytemlperf.datasets import Dataset, Synthetic
+from bytemlperf.numeric import compare
 from bytemlperf.registry import find_backend
 from bytemlperf.report.schema import Report
 from bytemlperf.workload import Workload
@@ -41,6 +43,7 @@ def compiled_logits(
     [
         ("digits-torch-fp32", "bf16", 0.5),
         ("digits-torch-fp32", "fp16", 0.1),
+        ("digits-torch-fp32", "int8", 5.0),
         ("digits-onnx-fp32", "fp16", 0.1),
         ("digits-onnx-fp32", "int8", 5.0),  # a sample beyond the calibrated range is clipped
     ],
@@ -61,30 +64,49 @@ def test_a_lower_precision_costs_digits_but_no_answers(
 
 
 @pytest.mark.parametrize(
-    ("task", "says"),
+    ("task", "precision", "says"),
     [
-        ("gru-torch-fp32", "none of its layers in bf16"),
-        ("deberta-torch-fp32", "torch cannot run this network at bf16"),
+        ("gru-torch-fp32", "bf16", "none of its layers in bf16"),
+        ("deberta-torch-fp32", "bf16", "torch cannot run this network at bf16"),
+        # transformers writes its layers out as Conv1D, and its one Linear is the embedding's.
+        ("gpt2-torch-fp32", "int8", "torch has 0% of this network's weights in int8"),
     ],
 )
 def test_what_torch_does_not_compute_lower_is_refused(
-    task: str, says: str, command_line: Any
+    task: str, precision: str, says: str, command_line: Any
 ) -> None:
     pytest.importorskip("transformers")
     done = command_line(
-        "--task", task, "--hardware_type", "CPU", "--precision", "bf16", "--preset", "tiny",
+        "--task", task, "--hardware_type", "CPU", "--precision", precision, "--preset", "tiny",
         "--quick",
     )  # fmt: skip
     assert done.returncode == 1
     assert says in done.stderr
 
 
-def test_int8_is_calibrated_on_the_data_that_it_is_given(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
+@pytest.mark.parametrize("task", ["bert-torch-fp32", "lstm-torch-fp32"])
+def test_layers_of_torch_are_int8_inside(task: str, tmp_path: Path) -> None:
+    """Matrix products and recurrent layers take the range of each call; 8 bits are a quarter."""
+    pytest.importorskip("transformers")
+    model = zoo.open_model(task, preset="tiny")
+    compiler = find_backend("CPU").compile_class()({"precision": "int8"})
+    workload = Workload.load(task)
+    config = CompileConfig(model, workload, (1,), tmp_path / "c", {"precision": "int8"})
+    artifact = Path(compiler.compile(config, None).artifact)
+    if task.startswith("lstm"):  # without an embedding, which stays as it is
+        assert artifact.stat().st_size < 0.3 * model.path.stat().st_size
+    feeds = zoo.synthetic_feeds(model.card, range(3), seed=1)
+    exact, lower = model.load_source()(feeds), runner_for(model.card).load(model.card, artifact, 1)
+    found = compare({0: exact}, {0: lower(feeds)})
+    assert 1e-5 < found.overall.max_diff < model.card.tolerance_at("int8")
+
+
+@pytest.mark.parametrize("task", ["digits-onnx-fp32", "digits-torch-fp32"])
+def test_int8_is_calibrated_on_the_data_that_it_is_given(task: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime" if "onnx" in task else "torch")
     from bytemlperf.datasets.digits import Digits, split
 
     images = split()[1][0][:64]
-    task = "digits-onnx-fp32"
     card = zoo.load_card(task)
     real = compiled_logits(task, "int8", tmp_path / "a", images, Digits("image"))
     drawn = compiled_logits(task, "int8", tmp_path / "b", images, Synthetic(card, 256, 0))

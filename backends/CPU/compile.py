@@ -33,6 +33,11 @@ class Compile(CompileBackend):
             ),
         )
 
+    def pre_optimize(self, config: CompileConfig) -> CompileConfig:
+        """Import the framework: seconds that are no part of a compilation."""
+        runner_for(config.model.card).version()
+        return config
+
     def compile(self, config: CompileConfig, dataset: Dataset | None) -> CompileInfo:
         card, model = config.model.card, config.model
         runner = runner_for(card)

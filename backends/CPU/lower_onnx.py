@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bytemlperf.backend import CompileConfig, Feeds
-from bytemlperf.datasets import Dataset, Synthetic
+from bytemlperf.datasets import Dataset
 from bytemlperf.extras import require
 
+from .calibration import calibration_feeds
+
 _PURPOSE = "an ONNX model at a lower precision"
-_CALIBRATION_SAMPLES = 256
-_CALIBRATION_BATCH = 8
 
 
 def _fp16(config: CompileConfig, dataset: Dataset | None) -> Path:
@@ -27,8 +27,7 @@ def _fp16(config: CompileConfig, dataset: Dataset | None) -> Path:
 def _int8(config: CompileConfig, dataset: Dataset | None) -> Path:
     """Signed 8-bit weights a channel and 8-bit activations.
 
-    Convolutions get ranges that are calibrated on the data set's samples (synthetic ones where it
-    is not open). A graph of matrix products alone, a transformer, takes the range of each call.
+    Convolutions get calibrated ranges. A graph of matrix products alone, a transformer, takes the range of each call.
     """
     onnx = require("onnx", extra="onnx", purpose=_PURPOSE)
     tools = require("onnxruntime.quantization", extra="onnx", purpose=_PURPOSE)
@@ -45,13 +44,7 @@ class _Calibration:
     """What ONNX Runtime asks for batch after batch: feeds, then None."""
 
     def __init__(self, config: CompileConfig, dataset: Dataset | None) -> None:
-        card = config.model.card
-        data = dataset or Synthetic(card, _CALIBRATION_SAMPLES, config.workload.seed)
-        numbers = data.select(
-            min(100.0, 100.0 * _CALIBRATION_SAMPLES / len(data)), config.workload.seed
-        )
-        starts = range(0, len(numbers), _CALIBRATION_BATCH)
-        self._feeds = (data.feeds(numbers[i : i + _CALIBRATION_BATCH]) for i in starts)
+        self._feeds = calibration_feeds(config, dataset)
 
     def get_next(self) -> Feeds | None:
         found = next(self._feeds, None)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -121,6 +123,7 @@ def _wait(process: BaseProcess) -> bool:
 def _child(flags: Mapping[str, Any], main: Main, sender: Connection) -> None:
     """Run one task and send its row. Ctrl-C comes from the parent only: once, not twice."""
     os.setpgid(0, 0)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     name = flags["task"]
     try:
         row = main(flags)
@@ -133,7 +136,16 @@ def _child(flags: Mapping[str, Any], main: Main, sender: Connection) -> None:
         row = _without_report(name, "failed", 1, f"{type(error).__name__}: {error}")
     if row.exit_code not in (0, INTERRUPTED):
         click.echo(f"error: {row.reason}", err=True)
-    sender.send(row)
+    with suppress(BrokenPipeError):  # of a parent that was killed: the report is on disk
+        sender.send(row)
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed hands no Ctrl-C on: its task would go on alone."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def _without_report(task: str, status: str, exit_code: int, reason: str) -> Row:
