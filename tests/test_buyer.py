@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,7 @@ def test_one_command_runs_them_all_and_a_missing_one_does_not_stop_it(
     lines = done.stdout.splitlines()
     assert lines[-1].startswith("For Digits CNN: measured on this host, CPU answers")
     assert "device models, which are no measurement, expect that STC" in lines[-1]
+    assert re.search(r"STC answers .*\(such a model is off by \d+% in the median\)\.$", lines[-1])
     assert lines[-2].startswith("no result: GPU: there is no NVIDIA GPU")
     measured = lines.index(next(line for line in lines if line.startswith("measured on")))
     simulated = lines.index(next(line for line in lines if line.startswith("SIMULATED by")))

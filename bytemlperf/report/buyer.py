@@ -101,6 +101,8 @@ def _answers(reports: Sequence[Report], slo_ms: float | None) -> str:
         )
         if said:
             text += f" ({rows[0][1].qps / row.qps:.2g} times slower than {rows[0][0].backend})"
+        if (error := _median_error(report)) is not None:
+            text += f" (such a model is off by {error:.0%} in the median)"
         if not report.valid:
             text += " (an invalid run: do not rely on it)"
         said.append(text)
@@ -110,6 +112,13 @@ def _answers(reports: Sequence[Report], slo_ms: float | None) -> str:
         if report.performance and best_row(report, slo_ms) is None
     ]
     return ", ".join(said)
+
+
+def _median_error(report: Report) -> float | None:
+    """How far a device model's predictions of speed were off; None of what was measured."""
+    compiled = report.details.compile
+    found = compiled.notes.get("service_time_median_error") if compiled else None
+    return None if found is None else float(found)
 
 
 def _number(value: float) -> str:

@@ -152,6 +152,7 @@ def _notes(device: DeviceCard, model: Model, roofline: Roofline) -> dict[str, ob
         "device": f"{device.vendor} {device.device}",
         "service_time": roofline.basis,
         "service_time_error": roofline.error,
+        "service_time_median_error": roofline.median_error,
         "fixed_s": roofline.fixed_s,
         "per_sample_s": roofline.per_sample_s,
         "peak": device.peak_note,

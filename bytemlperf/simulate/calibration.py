@@ -148,11 +148,15 @@ class LeaveOneOut:
 
     errors: tuple[float, ...]
 
+    @property
+    def median(self) -> float | None:
+        return statistics.median(self.errors) if self.errors else None
+
     def __str__(self) -> str:
-        if not self.errors:
+        if self.median is None:
             return "not computable"
         return (
-            f"median {100 * statistics.median(self.errors):.0f} %, "
+            f"median {100 * self.median:.0f} %, "
             f"largest {100 * max(self.errors):.0f} % of {len(self.errors)} points"
         )
 

@@ -27,6 +27,7 @@ class Roofline:
             are unknown. Above 1 the published run did less than its architecture says.
         basis: where the two times come from, for the report.
         error: relative error of such a prediction on published points it had not seen.
+        median_error: its median over these points; None where there are too few.
     """
 
     fixed_s: float
@@ -34,6 +35,7 @@ class Roofline:
     efficiency: float | None
     basis: str
     error: str
+    median_error: float | None
 
     def seconds(self, batch_size: int) -> float:
         return self.fixed_s + batch_size * self.per_sample_s
@@ -63,13 +65,13 @@ class Roofline:
             basis += f" ({device.published_source})"
         if name in ARCHITECTURES:
             basis += "; of the model at its full size"
-        error = (
-            f"leave one out: {leave_one_out(device)}"
+        way, unseen = (
+            ("leave one out", leave_one_out(device))
             if own
-            else f"leave one model out: {leave_one_model_out(device)}"
+            else ("leave one model out", leave_one_model_out(device))
         )
         efficiency = None if work is None else work.sample_s / per_sample_s
-        return cls(fixed_s, per_sample_s, efficiency, basis, error)
+        return cls(fixed_s, per_sample_s, efficiency, basis, f"{way}: {unseen}", unseen.median)
 
 
 def _architecture(model: Model) -> Architecture:
