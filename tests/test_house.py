@@ -172,7 +172,7 @@ def run(code: str) -> str:
         ("bytemlperf.workloads", ["roberta-torch-fp32.json", "digits-onnx-fp32.json"]),
         ("bytemlperf.model_zoo", ["roberta-torch-fp32.json", "digits.safetensors", "digits.py"]),
         ("bytemlperf.backends", ["CPU/runtime.py", "SPU/device.json"]),
-        ("bytemlperf.skeletons", ["python/pyproject.toml", "native/acme.c", "native/compile.py"]),
+        ("bytemlperf.skeletons", ["shared/pyproject.toml", "native/acme.c", "native/compile.py"]),
         ("bytemlperf.datasets", ["sample/squad-v1.1.json"]),
     ],
 )

@@ -119,6 +119,18 @@ def test_a_vendor_writes_few_lines(kind: str, most: int) -> None:
     assert 30 < sum(lines_of_code(file) for file in code) < most
 
 
+@pytest.mark.parametrize("flags", [(), ("--native",)], ids=["python", "native"])
+def test_what_is_written_passes_its_own_tests(flags: tuple[str, ...], tmp_path: Path) -> None:
+    """In a clean folder and with this interpreter alone: the path offers commands of another."""
+    if flags and shutil.which("cmake") is None:
+        pytest.skip("cmake is not installed")
+    assert new_backend(tmp_path, "NOVA", *flags).returncode == 0
+    command = (sys.executable, "-m", "pytest", "NOVA")
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+
+
 def new_backend(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = (sys.executable, "-m", "bytemlperf", "new-backend", *arguments)
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -129,7 +141,8 @@ def test_new_backend_overwrites_nothing_and_wants_a_name(tmp_path: Path) -> None
     assert first.returncode == 0, first.stderr
     assert "mine/Nova/ (README.md says what to change)" in first.stdout
     written = {file.name for file in (tmp_path / "mine" / "Nova").iterdir()}
-    assert {"compile.py", "runtime.py", "test_nova.py", "pyproject.toml"} <= written
+    expected = {"__init__.py", "compile.py", "runtime.py", "test_nova.py", "pyproject.toml"}
+    assert expected <= written
     text = "".join(f.read_text() for f in (tmp_path / "mine" / "Nova").iterdir())
     assert "acme" not in text.lower()
     (tmp_path / "mine" / "Nova" / "compile.py").write_text("mine")

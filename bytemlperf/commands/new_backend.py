@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from importlib import resources
 from pathlib import Path
 
@@ -26,16 +27,17 @@ def new_backend(name: str, native: bool, folder: Path) -> None:
     kind = "native" if native else "python"
     unfinished = target.with_name(f".{name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    with resources.as_file(resources.files("bytemlperf.skeletons") / kind) as skeleton:
-        for file in sorted(skeleton.iterdir()):
+    unfinished.mkdir(parents=True)
+    with resources.as_file(resources.files("bytemlperf.skeletons")) as skeletons:
+        for file in (*(skeletons / "shared").iterdir(), *(skeletons / kind).iterdir()):
             if file.name not in _MADE:
                 copy = unfinished / _renamed(file.name, name)
-                copy.parent.mkdir(parents=True, exist_ok=True)
                 copy.write_text(_renamed(file.read_text(encoding="utf-8"), name), encoding="utf-8")
     unfinished.rename(target)
     click.echo(f"written: {target}/ (README.md says what to change). Next:")
     if native:
-        click.echo(f"  cmake -S {target} -B {target}/build && cmake --build {target}/build")
+        configure = f"cmake -S {target} -B {target}/build -DPYTHON={sys.executable}"
+        click.echo(f"  {configure} && cmake --build {target}/build")
     click.echo(f"  bytemlperf check-backend {name} --backend_dir {folder}")
 
 

@@ -1,3 +1,0 @@
-"""Backend ACME for bytemlperf."""
-
-from __future__ import annotations
