@@ -138,7 +138,7 @@ def test_too_little_disk_is_said_before_writing(
     pytest.importorskip("onnx")
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    with pytest.raises(BytemlperfError, match="GB are needed"):
+    with pytest.raises(BytemlperfError, match="MB are needed"):
         digits("digits-onnx-fp32")
 
 

@@ -14,8 +14,10 @@ HOST_FLOPS = 80e9
 def describe_plan(task: Task) -> Iterator[str]:
     """Yield the plan in a few lines: model, checks, loads and the bounds on their time."""
     workload, card = task.workload, task.card
+    tiny = task.request.preset == "tiny"
+    size = "the tiny preset" if tiny else f"{card.parameters:,} parameters"
     yield (
-        f"{card.title} ({card.parameters:,} parameters, {card.framework} {card.precision}) on "
+        f"{card.title} ({size}, {card.framework} {card.precision}) on "
         f"{task.request.backend.name}{', simulated' if task.simulated else ''}"
     )
     if workload.compile_only:

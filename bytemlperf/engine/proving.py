@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import takewhile
@@ -27,8 +28,9 @@ _ENOUGH_INPUTS = 4096
 _KEPT_BYTES = 256 << 20
 _FEWEST_REPLIES = 8
 _UNLOADED_BUDGET_S = 5.0
-# Of one query of the checks.
-_QUERY_BUDGET_S = 0.5
+# Of one query of the checks, which asks dozens.
+_QUERY_BUDGET_S = 0.1
+_QUERY_BYTES = 4 << 20
 
 
 def check_backend(task: Task, step: Step) -> str:
@@ -55,14 +57,19 @@ def check_backend(task: Task, step: Step) -> str:
 
 
 def _rows(task: Task, batch_size: int, native: bool) -> int:
-    """Samples of a query of the checks: a batch, or of a large model what is affordable.
+    """Samples of a query of the checks: a batch, or of large models or inputs what is affordable.
 
     Two rows have an order. A shared library's queries are all of one size.
     """
-    flops = task.model.flops_per_sample
-    if flops is None or native:
+    if native:
         return batch_size
-    return min(batch_size, max(2, int(_QUERY_BUDGET_S * HOST_FLOPS / flops)))
+    sample_bytes = sum(
+        math.prod(t.shape) * np.dtype(t.dtype).itemsize for t in task.card.inputs if t.batched
+    )
+    affordable = [_QUERY_BYTES // max(1, sample_bytes)]
+    if flops := task.model.flops_per_sample:
+        affordable.append(int(_QUERY_BUDGET_S * HOST_FLOPS / flops))
+    return min(batch_size, max(2, min(affordable)))
 
 
 class Replies:

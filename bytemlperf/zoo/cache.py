@@ -80,7 +80,7 @@ class Entry:
         free = shutil.disk_usage(parent).free
         if free < bytes_needed:
             raise BytemlperfError(
-                f"{parent}: {bytes_needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are "
+                f"{parent}: {bytes_needed / 1e6:,.0f} MB are needed and {free / 1e6:,.0f} MB are "
                 "free; clear space or set BYTEMLPERF_CACHE to another folder"
             )
         made = parent / f".building-{self.folder.name}"

@@ -158,7 +158,9 @@ def _read_file(card: Card, file: Path) -> dict[str, torch.Tensor]:
     except pickle.UnpicklingError as error:
         raise _unsafe(card, file) from error
     except Exception as error:
-        raise BytemlperfError(f"{card.name}: --weights {file}: cannot be read: {error}") from error
+        raise BytemlperfError(
+            f"{card.name}: --weights {file}: cannot be read as a checkpoint: {error!r}"
+        ) from error
     if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
         found = found["state_dict"]
     if not isinstance(found, dict) or not all(torch.is_tensor(v) for v in found.values()):
