@@ -1,6 +1,7 @@
 """The library's names, each read from its module when it is first asked for."""
 
 from .batching import Dynamic as Dynamic
+from .columns import Shared as Shared
 from .comparison import (
     Change as Change,
     Comparison as Comparison,
@@ -50,7 +51,6 @@ from .result import (
     Verdict as Verdict,
     load_result as load_result,
 )
-from .samples import Shared as Shared
 
 __version__: str
 

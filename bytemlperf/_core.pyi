@@ -7,7 +7,7 @@ import enum
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['ArrivalProcess', 'BackendSpec', 'Batching', 'BridgeStats', 'Clock', 'ClosedLoop', 'Completion', 'ConstantArrivals', 'DeterministicService', 'DeviceModel', 'ExponentialService', 'GammaArrivals', 'Generator', 'Histogram', 'Interval', 'Live', 'LognormalService', 'OfflineArrivals', 'OnOffArrivals', 'OpenLoop', 'Phase', 'Pinning', 'PoissonArrivals', 'PythonHooks', 'ReplayArrivals', 'Run', 'RunData', 'RunSpec', 'SamplePool', 'SegmentedArrivals', 'SequenceArrivals', 'ServiceTime', 'SineArrivals', 'StagedInputs', 'SuperposedArrivals', 'TableService', 'ThreadUsage', 'available_cores', 'isolated_backend', 'run_virtual']
+__all__: list[str] = ['ArrivalProcess', 'BackendSpec', 'Batching', 'BridgeStats', 'Clock', 'ClosedLoop', 'Completion', 'ConstantArrivals', 'DeterministicService', 'DeviceModel', 'ExponentialService', 'GammaArrivals', 'Generator', 'Histogram', 'Interval', 'Live', 'LognormalService', 'OfflineArrivals', 'OnOffArrivals', 'OpenLoop', 'Phase', 'Pinning', 'PoissonArrivals', 'PythonHooks', 'QueryRows', 'ReplayArrivals', 'Run', 'RunData', 'RunSpec', 'SamplePool', 'SegmentedArrivals', 'SequenceArrivals', 'ServiceTime', 'SineArrivals', 'StagedInputs', 'SuperposedArrivals', 'TableService', 'ThreadUsage', 'available_cores', 'isolated_backend', 'run_virtual']
 class ArrivalProcess:
     """
     When queries are due: the same offsets for the same seed.
@@ -235,13 +235,29 @@ class Clock:
     @property
     def is_tsc(self) -> bool:
         ...
-class SamplePool:
-    def __init__(self, arrays: collections.abc.Mapping[str, tuple[numpy.ndarray, bool]], rows: typing.SupportsInt | typing.SupportsIndex, batch: typing.SupportsInt | typing.SupportsIndex) -> None:
+class QueryRows:
+    """
+    Samples of each query, and the rows that it takes.
+    """
+    @staticmethod
+    def mix(ranges: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]], rows: typing.SupportsInt | typing.SupportsIndex) -> QueryRows:
+        """
+        ranges: (first row, samples) of each query, walked again and again.
+        """
+    def __init__(self, batch: typing.SupportsInt | typing.SupportsIndex, rows: typing.SupportsInt | typing.SupportsIndex = 1) -> None:
         ...
-    def first_row(self, query: typing.SupportsInt | typing.SupportsIndex) -> int:
+    def first(self, query: typing.SupportsInt | typing.SupportsIndex) -> int:
+        ...
+    def samples(self, query: typing.SupportsInt | typing.SupportsIndex) -> int:
+        ...
+    @property
+    def largest(self) -> int:
         ...
     @property
     def period(self) -> int:
+        ...
+class SamplePool:
+    def __init__(self, arrays: collections.abc.Mapping[str, tuple[numpy.ndarray, bool]], queries: QueryRows) -> None:
         ...
 class PythonHooks:
     """
@@ -266,13 +282,13 @@ class BackendSpec:
     How the instances of a generator are made.
     """
     @staticmethod
-    def device(model: DeviceModel, batch: typing.SupportsInt | typing.SupportsIndex, seed: typing.SupportsInt | typing.SupportsIndex, spin: bool) -> BackendSpec:
+    def device(model: DeviceModel, queries: QueryRows, seed: typing.SupportsInt | typing.SupportsIndex, spin: bool) -> BackendSpec:
         ...
     @staticmethod
-    def native(path: str, config: str, pool: SamplePool | None, batch: typing.SupportsInt | typing.SupportsIndex, capacity: typing.SupportsInt | typing.SupportsIndex, keep: typing.Any) -> BackendSpec:
+    def native(path: str, config: str, pool: SamplePool | None, queries: QueryRows, capacity: typing.SupportsInt | typing.SupportsIndex, keep: typing.Any) -> BackendSpec:
         ...
     @staticmethod
-    def null(batch: typing.SupportsInt | typing.SupportsIndex) -> BackendSpec:
+    def null(queries: QueryRows) -> BackendSpec:
         ...
     @staticmethod
     def prepared(hooks: PythonHooks, feeds: list, samples: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> BackendSpec:
@@ -394,7 +410,7 @@ def isolated_backend(*, inputs: StagedInputs, children: typing.Any, keep: typing
     """
     A BackendSpec of instances in processes of their own; ns.
     """
-def run_virtual(spec: RunSpec, device: DeviceModel, batch: typing.SupportsInt | typing.SupportsIndex) -> RunData:
+def run_virtual(spec: RunSpec, device: DeviceModel, queries: QueryRows) -> RunData:
     """
     Run on a virtual clock.
     """

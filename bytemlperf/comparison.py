@@ -250,7 +250,7 @@ def _notes(before: Result, after: Result) -> tuple[str, ...]:
         )
     notes = [
         f"{name} differs: {ours} and {theirs}"
-        for name in ("pattern", "batch_size", "instances")
+        for name in ("pattern", "batch_size", "mix", "instances")
         if (ours := getattr(before, name)) != (theirs := getattr(after, name))
     ]
     notes += [

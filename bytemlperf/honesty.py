@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from bytemlperf.backend import Array, Feeds
+from bytemlperf.columns import Shared
 from bytemlperf.errors import BackendError
 from bytemlperf.loadgen import LoadGenerator, Progress
 from bytemlperf.patterns import ClosedLoop
 from bytemlperf.result import Result, Verdict
-from bytemlperf.samples import Shared
 
 # The inputs A and B, and P: the rows of A in another order. An answer that comes one query late
 # shows where the input changes.

@@ -25,8 +25,9 @@ from bytemlperf.overhead import Setup
 from bytemlperf.patterns import ClosedLoop, Pattern, horizon_of
 from bytemlperf.pinning import Pin
 from bytemlperf.progress import Progress, ProgressCallback, Watch
+from bytemlperf.query_mix import QueryMix
 from bytemlperf.result import Result
-from bytemlperf.samples import Samples, backend_spec, native_spec
+from bytemlperf.samples import Samples, backend_spec, native_spec, query_sizes
 from bytemlperf.stopping import StoppingRule
 
 if TYPE_CHECKING:
@@ -59,9 +60,10 @@ class LoadGenerator:
             is asynchronous: ``done(outputs)`` or ``done(error=...)`` is called once for each
             batch, from any thread; ``max_in_flight`` batches are submitted ahead.
         samples: ``{name: array}`` whose rows are samples (:class:`Shared` where an input has no
-            rows); or a list of ready queries, each handed over as it is; or None: an empty
-            mapping. Query k takes rows ``(k * batch_size + i) mod N``, or item ``k mod N``.
-        batch_size: samples a query.
+            rows); or :func:`mix_queries`; or a list of ready queries, each handed over as it is; or
+            None: an empty mapping. Query k takes rows ``(k * batch_size + i) mod N``, or item
+            ``k mod N``.
+        batch_size: samples a query; a mix has sizes of its own.
         batching: :class:`Dynamic` merges waiting queries; None: one query, one batch.
         instances: copies of the backend, each on a thread of its own.
         clock: ``virtual`` runs a SimulatedDevice without waiting; ``auto`` prefers the TSC.
@@ -88,13 +90,16 @@ class LoadGenerator:
             raise UsageError(f"instances must lie between 1 and 1024, not {instances!r}")
         if clock == "virtual" and not isinstance(backend, SimulatedDevice):
             raise UsageError("clock='virtual' needs a SimulatedDevice as the backend")
-        if batching is not None and batching.max_samples < batch_size:
+        if isinstance(samples, QueryMix) and batch_size != 1:
+            raise UsageError(f"a mix has sizes of its own: leave out batch_size={batch_size!r}")
+        largest = query_sizes(samples, batch_size).largest
+        if batching is not None and batching.max_samples < largest:
             raise UsageError(
-                f"max_samples {batching.max_samples} is below batch_size {batch_size}: a query is "
-                "never split"
+                f"max_samples {batching.max_samples} is below the {largest} samples of a query: a "
+                "query is never split"
             )
         self.backend = backend
-        self.batch_size = batch_size
+        self.batch_size = largest
         self.batching = batching
         self.instances = instances
         self.clock_name = clock
@@ -182,7 +187,8 @@ class LoadGenerator:
         rule = StoppingRule(p99_within, min_duration or 0.0) if p99_within else None
         interrupted = False
         if self.clock_name == "virtual":
-            data = _core.run_virtual(spec, self.backend.to_core(), self.batch_size)
+            sizes = query_sizes(self._samples, self.batch_size)
+            data = _core.run_virtual(spec, self.backend.to_core(), sizes)
         else:
             run = self._start(spec, seed)
             watch = Watch(progress, queries, horizon.bound)
@@ -238,13 +244,14 @@ class LoadGenerator:
         return self._generator.start(spec)
 
     def _backend_spec(self, seed: int) -> tuple[_core.BackendSpec, int]:
+        sizes = query_sizes(self._samples, self.batch_size)
         if isinstance(self.backend, NullBackend):
-            return _core.BackendSpec.null(self.batch_size), self.instances
+            return _core.BackendSpec.null(sizes), self.instances
         if isinstance(self.backend, SimulatedDevice):
             servers = self.instances * self.backend.servers
             spin = servers < len(_core.available_cores())
             model = self.backend.to_core()
-            return _core.BackendSpec.device(model, self.batch_size, seed, spin), servers
+            return _core.BackendSpec.device(model, sizes, seed, spin), servers
         capacity = self.batching.max_samples if self.batching else None
         if isinstance(self.backend, Isolated):
             from bytemlperf.isolation.children import Isolation  # asked for by few
@@ -259,7 +266,7 @@ class LoadGenerator:
             spec = native_spec(path, config, self._samples, self.batch_size, capacity, self._keep)
             return spec, self.instances
         depth = in_flight(self.backend)
-        make = instance_maker(self.backend, capacity or self.batch_size)
+        make = instance_maker(self.backend, capacity or sizes.largest)
         hooks = _core.PythonHooks(make, self._keep, depth)
         slots = max(1, depth)
         spec = backend_spec(self._samples, self.batch_size, hooks, slots, capacity)
@@ -314,6 +321,7 @@ class LoadGenerator:
             pattern=pattern,
             seed=seed,
             batch_size=self.batch_size,
+            mix=self._samples.sizes if isinstance(self._samples, QueryMix) else (),
             instances=self.instances,
             clock="virtual" if virtual else "tsc" if self._clock.is_tsc else "clock_gettime",
             setup=None if virtual else self._setup(pattern),

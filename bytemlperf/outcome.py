@@ -25,6 +25,8 @@ class Driven:
     """What was driven, and how.
 
     Attributes:
+        batch_size: samples a query; of a mix the largest.
+        mix: (samples, queries) of each size in a mix; else empty.
         clock: ``tsc``, ``clock_gettime`` or ``virtual``.
         setup: what decides how much the harness takes; None on the virtual clock, where nothing
             takes any time.
@@ -35,6 +37,7 @@ class Driven:
     pattern: Pattern
     seed: int
     batch_size: int
+    mix: tuple[tuple[int, int], ...]
     instances: int
     clock: str
     setup: Setup | None
@@ -78,6 +81,7 @@ def result_of(
         **parts,
         pattern=str(driven.pattern),
         batch_size=driven.batch_size,
+        mix=driven.mix,
         instances=driven.instances,
         seed=driven.seed,
         duration=duration,

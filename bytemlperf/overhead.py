@@ -111,7 +111,7 @@ def _measure(setup: Setup) -> Overhead:
 
 def _backend(setup: Setup) -> _core.BackendSpec:
     if not setup.python:
-        return _core.BackendSpec.null(1)
+        return _core.BackendSpec.null(_core.QueryRows(1))
     hooks = _core.PythonHooks(_make, _keep_nothing, 0)
     rows = {"x": np.zeros((64, 1), np.float32)}
     return backend_spec(rows, 1, hooks, 1, setup.max_samples)

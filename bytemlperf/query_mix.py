@@ -2,14 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, overload
 
 import numpy as np
 
+from bytemlperf import _core
 from bytemlperf.backend import Array, Feeds
+from bytemlperf.columns import Columns, Shared
 from bytemlperf.errors import UsageError
-from bytemlperf.samples import Columns, Shared, feeds_of_rows
+
+
+class QueryMix(Sequence[Feeds]):
+    """Queries by number; item k is what query k hands over, views of the samples' rows.
+
+    Attributes:
+        columns: the samples.
+        queries: samples and first row of each query, as the core reads them.
+    """
+
+    def __init__(self, columns: Columns, firsts: Array, sizes: Array) -> None:
+        self.columns = columns
+        ranges = list(zip(firsts.tolist(), sizes.tolist(), strict=True))
+        self.queries = _core.QueryRows.mix(ranges, columns.count)
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """(samples, queries) of each size, ascending."""
+        return tuple(sorted(Counter(map(self.queries.samples, range(len(self)))).items()))
+
+    def __len__(self) -> int:
+        return self.queries.period
+
+    @overload
+    def __getitem__(self, index: int) -> Feeds: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Feeds]: ...
+    def __getitem__(self, index: int | slice) -> Feeds | list[Feeds]:
+        numbers = range(len(self))[index]
+        if isinstance(numbers, range):
+            return [self[k] for k in numbers]
+        return self.columns.feeds(self.queries.first(numbers), self.queries.samples(numbers))
+
+    def __iter__(self) -> Iterator[Feeds]:
+        return (self[k] for k in range(len(self)))
 
 
 def mix_queries(
@@ -19,17 +56,17 @@ def mix_queries(
     count: int = 1024,
     order: Literal["random", "sequential"] = "random",
     seed: int = 0,
-) -> list[Feeds]:
-    """Return ready queries of a mix, for ``LoadGenerator(backend, samples=...)``.
+) -> QueryMix:
+    """Return queries of a mix, for ``LoadGenerator(backend, samples=...)``.
 
-    The generator walks the list again and again. A query's rows lie side by side and are views,
-    except where they wrap around the end; nothing is made during the run.
+    The generator walks the mix again and again, with any backend and any batching: query k takes
+    the rows of item ``k mod count``, which lie side by side, or wrap around the end.
 
     Args:
         samples: ``{name: array}`` whose rows are samples, and :class:`Shared` ones.
-        sizes: samples a query and their weights: ``{1: 0.7, 8: 0.3}``. The list has each size as
+        sizes: samples a query and their weights: ``{1: 0.7, 8: 0.3}``. The mix has each size as
             often as its weight says, to the nearest whole query, in random order.
-        count: queries in the list.
+        count: queries in the mix.
         order: ``random``: each query begins at a row drawn with replacement; ``sequential``: where
             the query before it ended.
         seed: of both.
@@ -43,16 +80,12 @@ def mix_queries(
         raise UsageError(f"order must be 'random' or 'sequential', not {order!r}")
     rng = np.random.Generator(np.random.Philox(seed))
     counts = rng.permutation(np.repeat(list(sizes), _shares(sizes, count)))
-    columns = Columns.of(samples, int(counts.max()))
-    total = len(next(iter(columns.rows.values())))
+    columns = Columns.of(samples)
     if order == "random":
-        firsts = rng.integers(0, total, counts.size)
+        firsts = rng.integers(0, columns.count, counts.size)
     else:
-        firsts = (np.cumsum(counts) - counts) % total
-    return [
-        feeds_of_rows(columns.rows, columns.shared, int(first), int(size))
-        for first, size in zip(firsts, counts, strict=True)
-    ]
+        firsts = (np.cumsum(counts) - counts) % columns.count
+    return QueryMix(columns, firsts, counts)
 
 
 def _shares(sizes: Mapping[int, float], count: int) -> Array:

@@ -90,7 +90,8 @@ class Result:
     """One run. Times in seconds, rates per second; ``planned = completed + errors + timeouts +
     unsent``. Throughput is what was completed inside the window divided by its length; in closed
     loop a query that the end of the window cuts counts by its share inside.
-    ``late_causes`` are shares of the queries above p99, by what made them late: ``client``,
+    ``batch_size`` is the samples of a query, the largest of a ``mix``: (samples, queries) of each
+    size in it. ``late_causes`` are shares of the queries above p99, by what made them late: ``client``,
     ``queue``, ``GIL``, ``backend`` (empty without stamps).
     """
 
@@ -119,6 +120,7 @@ class Result:
     verdicts: tuple[Verdict, ...]
     environment: Mapping[str, Any]
     interrupted: bool = False
+    mix: tuple[tuple[int, int], ...] = ()
     overhead: Overhead | None = None
     late_causes: Mapping[str, float] = field(default_factory=dict)
     windows: Windows | None = field(default=None, repr=False, compare=False)
@@ -246,6 +248,7 @@ def load_result(path: str | Path) -> Result:
     data["error_types"] = {k: ErrorClass(**v) for k, v in data["error_types"].items()}
     data["timeline"] = tuple(TimelineBin(**b) for b in data["timeline"])
     data["verdicts"] = tuple(Verdict(**v) for v in data["verdicts"])
+    data["mix"] = tuple((size, count) for size, count in data.get("mix", ()))
     overhead = data.get("overhead")
     data["overhead"] = None if overhead is None else Overhead(**overhead)
     windows = data.get("windows")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from bytemlperf import _core
 from bytemlperf.backend import Array, Feeds
+from bytemlperf.columns import Columns, Shared, frozen
 from bytemlperf.errors import BackendError, UsageError
+from bytemlperf.query_mix import QueryMix
 
 # Up to this many distinct queries are prepared before a run; above it rows are copied for each.
 MAX_PREPARED = 4096
@@ -21,23 +21,29 @@ _NATIVE_DTYPES = frozenset(
 )
 
 Samples = Mapping[str, "Array | Shared"] | Sequence[Any] | None
+"""``{name: array}`` whose rows are samples; a mix of queries; ready queries, each handed over as
+it is; or None: an empty mapping."""
 
 
-@dataclass(frozen=True)
-class Shared:
-    """An input without a sample dimension: every batch gets the whole array."""
+def columns_of(samples: Samples, batch_size: int) -> tuple[Columns, _core.QueryRows] | None:
+    """Return samples that are arrays, and the rows that each query takes of them.
 
-    array: Array
+    None where there are no samples, or each query is ready by itself.
+
+    Raises:
+        UsageError: where the arrays do not fit together.
+    """
+    if isinstance(samples, QueryMix):
+        return samples.columns, samples.queries
+    if isinstance(samples, Mapping):
+        columns = Columns.of(samples)
+        return columns, _core.QueryRows(batch_size, columns.count)
+    return None
 
 
-def _read_only(array: Array) -> Array:
-    view = array.view()
-    view.flags.writeable = False
-    return view
-
-
-def _freeze(feeds: Mapping[str, Array]) -> Feeds:
-    return MappingProxyType({name: _read_only(array) for name, array in feeds.items()})
+def query_sizes(samples: Samples, batch_size: int) -> _core.QueryRows:
+    """Return how many samples each query has, for a backend that reads none of them."""
+    return samples.queries if isinstance(samples, QueryMix) else _core.QueryRows(batch_size)
 
 
 def backend_spec(
@@ -54,15 +60,19 @@ def backend_spec(
     Raises:
         UsageError: where the samples do not fit together.
     """
-    if isinstance(samples, Mapping):
-        return _from_columns(samples, batch_size, hooks, slots, capacity)
+    arrays = columns_of(samples, batch_size)
+    if arrays is not None:
+        return _from_columns(*arrays, hooks, slots, capacity)
     if capacity is not None:
-        raise UsageError("batching merges rows: give samples as {name: array}, not as queries")
+        raise UsageError(
+            "batching merges rows: give samples as {name: array} or mix_queries(...), not as "
+            "queries of their own"
+        )
     if samples is None:
-        return _core.BackendSpec.prepared(hooks, [_freeze({})], [batch_size])
+        return _core.BackendSpec.prepared(hooks, [frozen({})], [batch_size])
     if not len(samples):
         raise UsageError("samples: the list of ready queries is empty")
-    ready = [_freeze(_contiguous(q)) if isinstance(q, Mapping) else q for q in samples]
+    ready = [frozen(_contiguous(q)) if isinstance(q, Mapping) else q for q in samples]
     counts = [samples_in(q, batch_size) for q in ready]
     return _core.BackendSpec.prepared(hooks, ready, counts)
 
@@ -80,38 +90,6 @@ def samples_in(query: Any, default: int) -> int:
     return default
 
 
-@dataclass(frozen=True)
-class Columns:
-    """Samples as arrays: those with a row for each sample, and those that all batches share."""
-
-    rows: Mapping[str, Array]
-    shared: Mapping[str, Array]
-    pool: _core.SamplePool
-
-    @classmethod
-    def of(cls, samples: Mapping[str, Array | Shared], batch_size: int) -> Columns:
-        """Check that the samples fit together.
-
-        Raises:
-            UsageError: where they do not.
-        """
-        shared = {
-            k: np.ascontiguousarray(v.array) for k, v in samples.items() if isinstance(v, Shared)
-        }
-        rows = {k: np.ascontiguousarray(v) for k, v in samples.items() if not isinstance(v, Shared)}
-        if not rows:
-            raise UsageError("samples: at least one input must have rows (all are Shared)")
-        lengths = {name: len(array) if array.ndim else 0 for name, array in rows.items()}
-        count = next(iter(lengths.values()))
-        if count == 0 or set(lengths.values()) != {count}:
-            raise UsageError(
-                f"samples: every input needs the same number of rows, one at least: {lengths}"
-            )
-        columns = {k: (v, False) for k, v in rows.items()}
-        columns |= {k: (v, True) for k, v in shared.items()}
-        return cls(rows, shared, _core.SamplePool(columns, count, batch_size))
-
-
 def native_spec(
     path: str,
     config: str,
@@ -122,66 +100,59 @@ def native_spec(
 ) -> _core.BackendSpec:
     """Return how the core makes instances of a shared library.
 
+    Args:
+        path, config: the library, and the JSON object that its ``create`` gets.
+        samples, batch_size: as :class:`LoadGenerator` takes them.
+        capacity: samples of the largest batch where queries are merged, else None.
+        keep: takes (queries, samples of each, outputs) of a batch that is to be kept.
+
     Raises:
         UsageError: where the samples are not arrays of a dtype that the C interface has.
         BackendError: where the library cannot be used.
     """
+    arrays = columns_of(samples, batch_size)
+    if arrays is None and samples is not None:
+        raise UsageError(
+            "a native backend takes samples as {name: array} or mix_queries(...), not as queries "
+            "of their own"
+        )
     pool = None
-    if samples is not None:
-        if not isinstance(samples, Mapping):
-            raise UsageError("a native backend takes samples as {name: array}, not as queries")
-        columns = Columns.of(samples, batch_size)
+    queries = query_sizes(samples, batch_size)
+    if arrays is not None:
+        columns, queries = arrays
         for name, array in (*columns.rows.items(), *columns.shared.items()):
             if array.dtype.name not in _NATIVE_DTYPES:
                 raise UsageError(f"samples: {name!r} has dtype {array.dtype}: not one of the C API")
-        pool = columns.pool
+        pool = columns.pool(queries)
+    room = max(queries.largest, capacity or 0)
     try:
-        return _core.BackendSpec.native(
-            path, config, pool, batch_size, max(batch_size, capacity or 0), keep
-        )
+        return _core.BackendSpec.native(path, config, pool, queries, room, keep)
     except RuntimeError as error:
         raise BackendError(str(error)) from error
 
 
 def _from_columns(
-    samples: Mapping[str, Array | Shared],
-    batch_size: int,
+    columns: Columns,
+    queries: _core.QueryRows,
     hooks: _core.PythonHooks,
     slots: int,
     capacity: int | None,
 ) -> _core.BackendSpec:
-    columns = Columns.of(samples, batch_size)
-    rows, shared, pool = columns.rows, columns.shared, columns.pool
-    if capacity is None and pool.period <= MAX_PREPARED:
-        feeds = [
-            feeds_of_rows(rows, shared, pool.first_row(k), batch_size) for k in range(pool.period)
-        ]
-        return _core.BackendSpec.prepared(hooks, feeds, [batch_size] * len(feeds))
-    room = max(batch_size, capacity or 0)
+    if capacity is None and queries.period <= MAX_PREPARED:
+        counts = [queries.samples(k) for k in range(queries.period)]
+        feeds = [columns.feeds(queries.first(k), n) for k, n in enumerate(counts)]
+        return _core.BackendSpec.prepared(hooks, feeds, counts)
+    room = max(queries.largest, capacity or 0)
 
     def make_slots() -> tuple[list[dict[str, Array]], Callable[[int, int], Feeds]]:
         arrays = [
-            {k: np.empty((room, *v.shape[1:]), v.dtype) for k, v in rows.items()}
+            {k: np.empty((room, *v.shape[1:]), v.dtype) for k, v in columns.rows.items()}
             for _ in range(slots)
         ]
 
         def view(slot: int, count: int) -> Feeds:
-            return _freeze({k: v[:count] for k, v in arrays[slot].items()} | dict(shared))
+            return frozen({k: v[:count] for k, v in arrays[slot].items()} | dict(columns.shared))
 
         return arrays, view
 
-    return _core.BackendSpec.staged(hooks, pool, make_slots, room)
-
-
-def feeds_of_rows(
-    rows: Mapping[str, Array], shared: Mapping[str, Array], first: int, count: int
-) -> Feeds:
-    """Return ``count`` rows from ``first`` on: a view, or a copy made now where they wrap around
-    the end."""
-    total = len(next(iter(rows.values())))
-    if first + count <= total:
-        taken = {k: v[first : first + count] for k, v in rows.items()}
-    else:
-        order = np.arange(first, first + count)
-        taken = {k: np.take(v, order, axis=0, mode="wrap") for k, v in rows.items()}
-    return _freeze(taken | dict(shared))
+    return _core.BackendSpec.staged(hooks, columns.pool(queries), make_slots, room)

@@ -394,3 +394,14 @@ def test_a_task_survives_a_backend_that_dies(tmp_path: Path) -> None:
     assert broken["isolation"]["deaths"][0].startswith("BackendCrashed: SIGSEGV")
     assert broken["completed"] + broken["errors"] == 100
     assert broken["errors"] <= 1  # none where it died in the warm-up
+
+
+@pytest.mark.parametrize("batching", [None, bmp.Dynamic(5, 0.001)])
+def test_queries_of_a_mix_get_their_own_rows(batching: Any) -> None:
+    mix = bmp.mix_queries({"x": X}, {1: 0.5, 2: 0.3, 5: 0.2}, count=10)
+    with bmp.LoadGenerator(bmp.Isolated(planted.double), mix, batching=batching) as gen:
+        result = gen.run(bmp.ClosedLoop(4), queries=40, keep_outputs=True)
+    assert result.errors == 0, result.error_types
+    assert isinstance(result.outputs, list)
+    for query, outputs in enumerate(result.outputs):
+        np.testing.assert_array_equal(outputs["y"], 2 * mix[query % 10]["x"])

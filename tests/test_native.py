@@ -66,6 +66,22 @@ def test_the_asynchronous_example_computes(pipeline: Path, batching: Any) -> Non
         assert result.batches < 300
 
 
+@pytest.mark.parametrize("batching", [None, bmp.Dynamic(5, 0.001)])
+@pytest.mark.parametrize("example", ["doubler", "pipeline"])
+def test_queries_of_a_mix_get_their_own_rows(
+    example: str, batching: Any, request: pytest.FixtureRequest
+) -> None:
+    mix = bmp.mix_queries({"x": X}, {1: 0.5, 2: 0.3, 5: 0.2}, count=10)
+    backend = bmp.NativeBackend(request.getfixturevalue(example))
+    with bmp.LoadGenerator(backend, mix, batching=batching, instances=2) as gen:
+        result = gen.run(bmp.ClosedLoop(6), queries=200, keep_outputs=True)
+    assert result.errors == 0, result.error_types
+    assert isinstance(result.outputs, list)
+    for query, outputs in enumerate(result.outputs):
+        np.testing.assert_array_equal(outputs["y"], 2 * mix[query % 10]["x"])
+    assert (result.batches < 200) == (batching is not None)
+
+
 def test_shared_inputs_and_other_dtypes_arrive_as_they_are(doubler: Path) -> None:
     samples = {"x": X.astype(np.int64)}
     with bmp.LoadGenerator(bmp.NativeBackend(doubler), samples) as gen:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,8 +42,22 @@ class Policy:
     delay: int
     preferred: tuple[int, ...]
     servers: int
-    service: int  # of any batch
+    service: int  # of a sample
     timeout: int
+    sizes: tuple[int, ...]  # samples of the queries, again and again
+
+    def samples(self, queries: list[int]) -> int:
+        return sum(self.sizes[query % len(self.sizes)] for query in queries)
+
+    def cut(self, batch: list[int]) -> int:
+        """How many queries a batch that closes early keeps."""
+        reached = [size for size in self.preferred if size <= self.samples(batch)]
+        fitting = [
+            n
+            for n in range(1, len(batch) + 1)
+            if self.samples(batch[:n]) <= max(reached, default=0)
+        ]
+        return max(fitting, default=len(batch))
 
 
 def reference(arrivals: list[int], policy: Policy) -> list[int | None]:
@@ -57,9 +72,13 @@ def reference(arrivals: list[int], policy: Policy) -> list[int | None]:
         batch: list[int] = []
         closes = 0
         now = idle[server]
-        while len(batch) < policy.most and (waiting or rest):
+        overflows = 0  # when a query came that has no room
+        while policy.samples(batch) < policy.most and (waiting or rest):
             query = (waiting or rest)[0]
             if batch and arrivals[query] > closes:
+                break
+            if batch and policy.samples([*batch, query]) > policy.most:
+                overflows = arrivals[query]
                 break
             (waiting or rest).pop(0)
             now = max(idle[server], arrivals[query])
@@ -71,13 +90,14 @@ def reference(arrivals: list[int], policy: Policy) -> list[int | None]:
         if not batch:
             continue
         start = max(idle[server], arrivals[batch[-1]])
-        if len(batch) < policy.most:
+        if overflows:
+            start = max(start, overflows)
+        elif policy.samples(batch) < policy.most:
             start = closes if rest else min(closes, max(start, arrivals[-1]))
-            sizes = [size for size in policy.preferred if size <= len(batch)]
-            if sizes:
-                waiting = batch[max(sizes) :] + waiting
-                batch = batch[: max(sizes)]
-        idle[server] = start + policy.service
+            kept = policy.cut(batch)
+            waiting = batch[kept:] + waiting
+            batch = batch[:kept]
+        idle[server] = start + policy.service * policy.samples(batch)
         for query in batch:
             late = policy.timeout and idle[server] > arrivals[query] + policy.timeout
             answers[query] = None if late else idle[server]
@@ -88,20 +108,23 @@ def reference(arrivals: list[int], policy: Policy) -> list[int | None]:
 @given(
     st.builds(
         Policy,
-        most=st.integers(1, 6),
+        most=st.integers(3, 8),
         delay=st.integers(0, 4_000_000),
-        preferred=st.lists(st.integers(1, 6), max_size=2).map(tuple),
+        preferred=st.lists(st.integers(1, 3), max_size=2).map(tuple),
         servers=st.integers(1, 3),
-        service=st.integers(1, 5_000_000),
+        service=st.integers(1, 3_000_000),
         timeout=st.sampled_from([0, 3_000_000, 20_000_000]),
+        sizes=st.lists(st.integers(1, 3), min_size=1, max_size=4).map(tuple),
     ),
     st.integers(0, 99),
 )
 def test_batching_and_deadlines_are_those_of_the_rules(policy: Policy, seed: int) -> None:
-    policy.preferred = tuple(size for size in policy.preferred if size <= policy.most)
-    device = bmp.SimulatedDevice(bmp.Deterministic(policy.service * 1e-9), servers=policy.servers)
+    device = bmp.SimulatedDevice(bmp.Table({1: policy.service * 1e-9}), servers=policy.servers)
     batching = bmp.Dynamic(policy.most, policy.delay * 1e-9, policy.preferred)
-    with bmp.LoadGenerator(device, clock="virtual", batching=batching) as gen:
+    weights = {size: policy.sizes.count(size) for size in policy.sizes}
+    mix = bmp.mix_queries({"x": np.zeros(3)}, weights, count=len(policy.sizes))
+    policy.sizes = tuple(len(query["x"]) for query in mix)
+    with bmp.LoadGenerator(device, mix, clock="virtual", batching=batching) as gen:
         timeout = policy.timeout * 1e-9 or None
         result = gen.run(bmp.Poisson(1000), queries=60, seed=seed, timeout=timeout)
         plan = gen.run(bmp.Poisson(1000), queries=60, seed=seed).stamps

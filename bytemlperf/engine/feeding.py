@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bytemlperf.backend import Array, Feeds
-from bytemlperf.samples import Shared
+from bytemlperf.columns import Shared
 from bytemlperf.zoo import Card
 
 

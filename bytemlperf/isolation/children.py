@@ -18,7 +18,8 @@ from bytemlperf.isolation import Isolated
 from bytemlperf.isolation.inputs import stage
 from bytemlperf.isolation.moving import message
 from bytemlperf.isolation.process import ChildProcess, failure_from, outputs_from
-from bytemlperf.samples import Samples
+from bytemlperf.query_mix import QueryMix
+from bytemlperf.samples import Samples, query_sizes
 
 # How long either side of the bridge spins for the other before it sleeps, where cores allow.
 _SPIN_S = 50e-6
@@ -53,12 +54,16 @@ class Isolation:
         self._stats = _core.BridgeStats()
         self._children: list[ChildProcess] = []
         self.python = _interpreter(isolated.python)
-        if capacity is not None and not isinstance(samples, Mapping):
-            raise UsageError("batching merges rows: give samples as {name: array}, not as queries")
-        inputs, layouts, slot_bytes = stage(samples, batch_size, max(batch_size, capacity or 0))
+        if capacity is not None and not isinstance(samples, Mapping | QueryMix):
+            raise UsageError(
+                "batching merges rows: give samples as {name: array} or mix_queries(...), not as "
+                "queries of their own"
+            )
+        room = capacity or query_sizes(samples, batch_size).largest
+        inputs, layouts, slot_bytes = stage(samples, batch_size, room)
         self._message = message(
             isolated.backend,
-            batch_size,
+            room,
             layouts,
             slot_bytes,
             same_python=isolated.python is None,

@@ -9,9 +9,10 @@ import numpy as np
 
 from bytemlperf import _core
 from bytemlperf.backend import Array
+from bytemlperf.columns import Columns
 from bytemlperf.errors import UsageError
 from bytemlperf.isolation.moving import TensorLayout
-from bytemlperf.samples import Columns, Samples, samples_in
+from bytemlperf.samples import Samples, columns_of, samples_in
 
 _ALIGN = 64  # a cache line, and what vector instructions ask for
 
@@ -28,8 +29,9 @@ def stage(samples: Samples, batch_size: int, room: int) -> tuple[_core.StagedInp
     Raises:
         UsageError: where the samples are not arrays that another process can read.
     """
-    if isinstance(samples, Mapping):
-        return _columns(Columns.of(samples, batch_size), room)
+    arrays = columns_of(samples, batch_size)
+    if arrays is not None:
+        return _columns(*arrays, room)
     if samples is None:
         return _core.StagedInputs.ready([([], batch_size)], 0), [[]], 0
     ready, layouts, slot_bytes = [], [], 0
@@ -55,7 +57,9 @@ def stage(samples: Samples, batch_size: int, room: int) -> tuple[_core.StagedInp
     return _core.StagedInputs.ready(ready, slot_bytes), layouts, slot_bytes
 
 
-def _columns(columns: Columns, room: int) -> tuple[_core.StagedInputs, Layouts, int]:
+def _columns(
+    columns: Columns, queries: _core.QueryRows, room: int
+) -> tuple[_core.StagedInputs, Layouts, int]:
     layout: list[TensorLayout] = []
     offset = 0
     for name in sorted(columns.rows.keys() | columns.shared.keys()):  # the pool's order
@@ -65,7 +69,8 @@ def _columns(columns: Columns, room: int) -> tuple[_core.StagedInputs, Layouts, 
         layout.append((name, _dtype(name, array), shape, offset, batched))
         offset = _after(offset, array[:1].nbytes * room if batched else array.nbytes)
     offsets = [tensor[3] for tensor in layout]
-    return _core.StagedInputs.columns(columns.pool, offsets, offset), [layout], offset
+    pool = columns.pool(queries)
+    return _core.StagedInputs.columns(pool, offsets, offset), [layout], offset
 
 
 def _dtype(name: str, array: Any) -> str:

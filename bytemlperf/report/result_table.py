@@ -35,11 +35,19 @@ def render_html(result: Result) -> str:
     return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
 
 
+def _sizes(result: Result) -> str:
+    """Return the samples of a query, of a mix all sizes where they are few."""
+    sizes = [str(size) for size, _ in result.mix] or [str(result.batch_size)]
+    if len(sizes) > 4:
+        return f"{sizes[0]} to {sizes[-1]}"
+    return " or ".join([", ".join(sizes[:-1]), sizes[-1]] if len(sizes) > 1 else sizes)
+
+
 def _print(console: Console, result: Result) -> None:
     from rich.table import Table
 
     console.print(
-        f"{result.pattern}, {result.batch_size} sample{'s' * (result.batch_size > 1)} a query, "
+        f"{result.pattern}, {_sizes(result)} sample{'s' * (result.batch_size > 1)} a query, "
         f"{result.instances} instance{'s' * (result.instances > 1)}: "
         f"[bold]{result.queries_per_second:,.1f}[/] queries/s, "
         f"{result.samples_per_second:,.1f} samples/s over {result.duration:.3f} s",

@@ -5,8 +5,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "core/clock.h"
+#include "core/query_rows.h"
 #include "core/submission.h"
 
 namespace bytemlperf {
@@ -94,19 +96,19 @@ class Backend {
 // Answers at once: what remains is the cost of the generator itself.
 class NullBackend final : public Backend {
   public:
-    NullBackend(Clock clock, std::uint32_t batch) : clock_(clock), batch_(batch) {}
+    NullBackend(Clock clock, QueryRows queries) : clock_(clock), queries_(std::move(queries)) {}
 
     bool predict(const Batch& /*batch*/, CallStamps& stamps) noexcept override {
         stamps.completed = clock_.now();
         return true;
     }
-    [[nodiscard]] std::uint32_t samples(std::uint64_t /*query*/) const noexcept override {
-        return batch_;
+    [[nodiscard]] std::uint32_t samples(std::uint64_t query) const noexcept override {
+        return queries_.samples(query);
     }
 
   private:
     Clock clock_;
-    std::uint32_t batch_;
+    QueryRows queries_;
 };
 
 }  // namespace bytemlperf

@@ -72,9 +72,13 @@ Nanos TableService::draw(std::uint64_t, std::uint64_t, std::uint32_t samples) co
     return rounded(below->second + share * (above->second - below->second));
 }
 
-DeviceServer::DeviceServer(DeviceModel model, Clock clock, std::uint32_t batch, std::uint64_t seed,
+DeviceServer::DeviceServer(DeviceModel model, Clock clock, QueryRows queries, std::uint64_t seed,
                            bool spin)
-    : model_(std::move(model)), clock_(clock), batch_(batch), seed_(seed), spin_(spin) {}
+    : model_(std::move(model)),
+      clock_(clock),
+      queries_(std::move(queries)),
+      seed_(seed),
+      spin_(spin) {}
 
 bool DeviceServer::predict(const Batch& batch, CallStamps& stamps) noexcept {
     if (!waiter_) waiter_.emplace(clock_, spin_);

@@ -8,6 +8,7 @@
 
 #include "core/backend.h"
 #include "core/clock.h"
+#include "core/query_rows.h"
 #include "core/wait.h"
 
 namespace bytemlperf {
@@ -79,12 +80,11 @@ struct DeviceModel {
 class DeviceServer final : public Backend {
   public:
     // `spin`: hold the deadline by spinning its last microseconds.
-    DeviceServer(DeviceModel model, Clock clock, std::uint32_t batch, std::uint64_t seed,
-                 bool spin);
+    DeviceServer(DeviceModel model, Clock clock, QueryRows queries, std::uint64_t seed, bool spin);
 
     bool predict(const Batch& batch, CallStamps& stamps) noexcept override;
-    [[nodiscard]] std::uint32_t samples(std::uint64_t /*query*/) const noexcept override {
-        return batch_;
+    [[nodiscard]] std::uint32_t samples(std::uint64_t query) const noexcept override {
+        return queries_.samples(query);
     }
     void run_starts(const std::shared_ptr<CompletionSink>& /*sink*/,
                     Nanos window_start) noexcept override {
@@ -94,7 +94,7 @@ class DeviceServer final : public Backend {
   private:
     DeviceModel model_;
     Clock clock_;
-    std::uint32_t batch_;
+    QueryRows queries_;
     std::uint64_t seed_;
     Nanos window_start_ = 0;
     bool spin_;

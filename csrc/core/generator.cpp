@@ -313,6 +313,11 @@ void Run::watch() {
         const bool all_stuck = std::all_of(workers_.begin(), workers_.end(),
                                            [](const auto& worker) { return worker->stuck(); });
         Submission s{};
+        if (all_stuck && !run_.forming.test_and_set(std::memory_order_acquire)) {
+            const std::vector<Submission> carried = run_.take_carried();
+            orphans.insert(orphans.end(), carried.begin(), carried.end());
+            run_.forming.clear(std::memory_order_release);
+        }
         while (all_stuck && run_.queue.try_pop(s)) orphans.push_back(s);
         std::erase_if(orphans, [&](const Submission& orphan) {
             if (now < run_.deadline(orphan)) return false;
@@ -320,7 +325,7 @@ void Run::watch() {
             run_.reply(orphan, run_.deadline(orphan));
             return true;
         });
-        const bool drained = run_.queue.closed() && run_.queue.waiting() == 0 && orphans.empty();
+        const bool drained = run_.queue.closed() && !run_.waiting() && orphans.empty();
         if (!drained) {
             drained_at = kNever;
         } else if (drained_at == kNever) {

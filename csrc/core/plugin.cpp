@@ -185,22 +185,19 @@ bool PluginBackend::gather(const Batch& batch) noexcept {
     const SamplePool& pool = *options_.pool;
     Slot& slot = slots_[batch.slot];
     const std::uint64_t first = batch.queries.front().query;
-    const bool view = batch.queries.size() == 1 && pool.contiguous(first);
+    const bool view = batch.queries.size() == 1 && pool.queries().contiguous(first);
     for (std::size_t i = 0; i < slot.tensors.size(); ++i) {
         const Column& column = pool.columns()[i];
         if (column.shared) continue;
         slot.shapes[i][0] = batch.samples;
         if (view) {
-            const std::byte* rows = column.data + pool.first_row(first) * column.row_bytes;
+            const std::byte* rows = column.data + pool.queries().first(first) * column.row_bytes;
             slot.tensors[i].data = const_cast<std::byte*>(rows);
             continue;
         }
         std::byte* into = slot.memory[i].data();
         slot.tensors[i].data = into;
-        for (const Submission& s : batch.queries) {
-            pool.gather(column, s.query, into);
-            into += pool.batch() * column.row_bytes;
-        }
+        for (const Submission& s : batch.queries) into = pool.gather(column, s.query, into);
     }
     return !view;
 }
@@ -226,9 +223,7 @@ bool PluginBackend::predict(const Batch& batch, CallStamps& stamps) noexcept {
         failure_ = {"BadOutputs", std::move(problem)};
         return false;
     }
-    if (batch.keep && options_.keep) {
-        options_.keep({batch.queries.begin(), batch.queries.end()}, options_.batch, outputs);
-    }
+    if (batch.keep && options_.keep) options_.keep(batch.queries, outputs);
     return true;
 }
 
@@ -264,9 +259,7 @@ void PluginBackend::complete(Handle handle, const bytemlperf_outputs* outputs, c
         failure = {"BadOutputs", std::move(problem)};
     }
     const Nanos at = clock_.now();
-    if (!failure && !slot.kept.empty() && options_.keep) {
-        options_.keep(slot.kept, options_.batch, *outputs);
-    }
+    if (!failure && !slot.kept.empty() && options_.keep) options_.keep(slot.kept, *outputs);
     std::shared_ptr<CompletionSink> sink;
     {
         const std::lock_guard lock(mutex_);

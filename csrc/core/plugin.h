@@ -6,11 +6,13 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "bytemlperf/backend.h"
 #include "core/backend.h"
+#include "core/query_rows.h"
 #include "core/sample_pool.h"
 
 namespace bytemlperf {
@@ -43,12 +45,10 @@ class PluginLibrary {
 struct PluginOptions {
     std::string config;                      // a JSON object
     std::shared_ptr<const SamplePool> pool;  // may be null: batches without inputs
-    std::uint32_t batch = 1;                 // samples a query
+    QueryRows queries;                       // where there is a pool: the pool's
     std::uint32_t capacity = 1;              // samples of the largest batch
     // Takes the outputs of a batch that are to be kept; called after the stamp.
-    std::function<void(const std::vector<Submission>&, std::uint32_t samples_a_query,
-                       const bytemlperf_outputs&)>
-        keep;
+    std::function<void(std::span<const Submission>, const bytemlperf_outputs&)> keep;
 };
 
 class PluginBackend final : public Backend {
@@ -65,8 +65,8 @@ class PluginBackend final : public Backend {
     bool gather(const Batch& batch) noexcept override;
     bool predict(const Batch& batch, CallStamps& stamps) noexcept override;
     bool submit(const Batch& batch, Handle handle, CallStamps& stamps) noexcept override;
-    [[nodiscard]] std::uint32_t samples(std::uint64_t /*query*/) const noexcept override {
-        return options_.batch;
+    [[nodiscard]] std::uint32_t samples(std::uint64_t query) const noexcept override {
+        return options_.queries.samples(query);
     }
     [[nodiscard]] Failure failure() const override { return failure_; }
     void close() noexcept override;

@@ -1,8 +1,11 @@
 // What a run is asked for and what it leaves.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <string>
@@ -39,6 +42,17 @@ struct Batching {
     std::vector<std::uint32_t> preferred;  // ascending
 
     [[nodiscard]] bool dynamic() const noexcept { return max_samples > 0; }
+    // How many of the first of `count` queries, of `samples` in all, a batch that closes early
+    // keeps; `size_of(i)`: samples of the i-th.
+    template <typename SizeOf>
+    [[nodiscard]] std::size_t cut(std::size_t count, std::uint32_t samples, SizeOf size_of) const {
+        const auto above = std::upper_bound(preferred.begin(), preferred.end(), samples);
+        if (above == preferred.begin()) return count;
+        std::uint32_t left = *std::prev(above);
+        std::size_t kept = 0;
+        while (kept < count && size_of(kept) <= left) left -= size_of(kept++);
+        return kept > 0 ? kept : count;
+    }
 };
 
 // Processors of client and instance threads: the i-th takes entry i modulo their number.

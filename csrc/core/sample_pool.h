@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bytemlperf/backend.h"
+#include "core/query_rows.h"
 
 namespace bytemlperf {
 
@@ -20,32 +21,18 @@ struct Column {
     std::vector<std::int64_t> shape;  // of one sample; of a shared column: its own
 };
 
-// Query k takes rows (k * batch + i) mod rows, i = 0 .. batch - 1.
 class SamplePool {
   public:
-    // Throws std::invalid_argument for an empty pool or batch.
-    SamplePool(std::vector<Column> columns, std::uint64_t rows, std::uint32_t batch);
+    SamplePool(std::vector<Column> columns, QueryRows queries);
 
     [[nodiscard]] const std::vector<Column>& columns() const noexcept { return columns_; }
-    [[nodiscard]] std::uint64_t rows() const noexcept { return rows_; }
-    [[nodiscard]] std::uint32_t batch() const noexcept { return batch_; }
-    // Queries after which the same rows come again: rows / gcd(rows, batch).
-    [[nodiscard]] std::uint64_t period() const noexcept { return period_; }
-    [[nodiscard]] std::uint64_t first_row(std::uint64_t query) const noexcept {
-        return (query % period_) * batch_ % rows_;
-    }
-    // True where the query's rows lie side by side, so that a view serves as its batch.
-    [[nodiscard]] bool contiguous(std::uint64_t query) const noexcept {
-        return first_row(query) + batch_ <= rows_;
-    }
-    // Copies the query's rows of one column to `slot` (batch * row_bytes). Needs no GIL.
-    void gather(const Column& column, std::uint64_t query, std::byte* slot) const noexcept;
+    [[nodiscard]] const QueryRows& queries() const noexcept { return queries_; }
+    // Copies the query's rows of one column to `slot`. Returns where they end. Needs no GIL.
+    std::byte* gather(const Column& column, std::uint64_t query, std::byte* slot) const noexcept;
 
   private:
     std::vector<Column> columns_;
-    std::uint64_t rows_;
-    std::uint32_t batch_;
-    std::uint64_t period_;
+    QueryRows queries_;
 };
 
 }  // namespace bytemlperf

@@ -45,10 +45,7 @@ void StagedInputs::gather(const Batch& batch, std::byte* slot) const noexcept {
         const Column& column = pool_->columns()[i];
         if (column.shared) continue;
         std::byte* into = slot + offsets_[i];
-        for (const Submission& s : batch.queries) {
-            pool_->gather(column, s.query, into);
-            into += pool_->batch() * column.row_bytes;
-        }
+        for (const Submission& s : batch.queries) into = pool_->gather(column, s.query, into);
     }
 }
 

@@ -35,7 +35,7 @@ class StagedInputs {
 
     [[nodiscard]] std::size_t slot_bytes() const noexcept { return slot_bytes_; }
     [[nodiscard]] std::uint32_t samples(std::uint64_t query) const noexcept {
-        return pool_ ? pool_->batch() : queries_[query % queries_.size()].samples;
+        return pool_ ? pool_->queries().samples(query) : queries_[query % queries_.size()].samples;
     }
     // Which of the layouts that the child knows the query's inputs have.
     [[nodiscard]] std::uint32_t layout(std::uint64_t query) const noexcept {

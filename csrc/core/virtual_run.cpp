@@ -130,12 +130,11 @@ class TurnSource {
 template <typename Source>
 class VirtualDevice {
   public:
-    VirtualDevice(const RunSpec& spec, const DeviceModel& model, std::uint32_t batch,
+    VirtualDevice(const RunSpec& spec, const DeviceModel& model, const QueryRows& queries,
                   Source& source, RunData& data)
         : spec_(spec),
           model_(model),
-          batch_(batch),
-          capacity_(std::max(1U, spec.batching.max_samples / batch)),
+          queries_(queries),
           source_(source),
           data_(data),
           recorder_(*data.recorders.front()),
@@ -154,9 +153,9 @@ class VirtualDevice {
         record(server);
         server.queries.swap(forming_);
         server.start = model_.stall ? model_.stall->delay(*closed) : *closed;
-        const auto samples = static_cast<std::uint32_t>(server.queries.size()) * batch_;
         server.completed =
-            server.start + model_.service->draw(spec_.seed, server.queries.front().query, samples);
+            server.start +
+            model_.service->draw(spec_.seed, server.queries.front().query, forming_samples_);
         const std::uint32_t index = idle_.top().second;
         idle_.pop();
         idle_.emplace(server.completed, index);
@@ -181,24 +180,31 @@ class VirtualDevice {
     std::optional<Nanos> form() {
         const Nanos idle = idle_.top().first;
         forming_.clear();
+        forming_samples_ = 0;
         for (const Submission& s : std::exchange(carried_, {})) add(s, idle);
-        while (forming_.size() < capacity_) {
-            const std::optional<Submission> s = source_.peek();
-            if (!s || (!forming_.empty() && s->submitted > closes_at(idle))) break;
+        std::optional<Submission> s;
+        while (!full() && (s = source_.peek())) {
+            if (!forming_.empty() && s->submitted > closes_at(idle)) break;
+            if (!fits(*s)) return std::max({idle, forming_.back().submitted, s->submitted});
             source_.pop();
             add(*s, idle);
         }
         if (forming_.empty()) return std::nullopt;
         const Nanos newest = std::max(idle, forming_.back().submitted);
-        if (!spec_.batching.dynamic()) return newest;
-        if (forming_.size() * batch_ >= spec_.batching.max_samples) return newest;
-        Nanos closed = std::min(closes_at(idle), std::max(newest, source_.ended_at()));
-        if (forming_.size() == capacity_ && source_.peek()) {  // the next one does not fit
-            closed = std::min(closed, std::max(newest, source_.peek()->submitted));
-            return closed;
-        }
+        if (full()) return newest;
+        const Nanos closed = std::min(closes_at(idle), std::max(newest, source_.ended_at()));
         cut_to_preferred();
         return closed;
+    }
+
+    [[nodiscard]] bool full() const noexcept {
+        if (!spec_.batching.dynamic()) return !forming_.empty();
+        return forming_samples_ >= spec_.batching.max_samples;
+    }
+
+    [[nodiscard]] bool fits(const Submission& s) const noexcept {
+        return forming_.empty() ||
+               forming_samples_ + queries_.samples(s.query) <= spec_.batching.max_samples;
     }
 
     // Adds a query to the forming batch, unless it has timed out already.
@@ -206,6 +212,7 @@ class VirtualDevice {
         const Nanos taken = std::max(idle, s.submitted);
         if (deadline(s) > taken) {
             forming_.push_back(s);
+            forming_samples_ += queries_.samples(s.query);
             return;
         }
         if (s.counted) recorder_.time_out();
@@ -218,14 +225,12 @@ class VirtualDevice {
 
     // As the workers do: the largest preferred size that the batch reaches.
     void cut_to_preferred() {
-        const auto samples = static_cast<std::uint32_t>(forming_.size()) * batch_;
-        const auto& sizes = spec_.batching.preferred;
-        const auto above = std::upper_bound(sizes.begin(), sizes.end(), samples);
-        if (above == sizes.begin()) return;
-        const std::size_t kept = *std::prev(above) / batch_;
-        if (kept == 0 || kept >= forming_.size()) return;
+        const std::size_t kept = spec_.batching.cut(
+            forming_.size(), forming_samples_,
+            [this](std::size_t i) { return queries_.samples(forming_[i].query); });
         const auto cut = forming_.begin() + static_cast<std::ptrdiff_t>(kept);
         carried_.assign(cut, forming_.end());
+        for (const Submission& s : carried_) forming_samples_ -= queries_.samples(s.query);
         forming_.erase(cut, forming_.end());
     }
 
@@ -243,8 +248,8 @@ class VirtualDevice {
             } else if (s.counted) {
                 recorder_.complete(
                     s.query, s.client,
-                    {s.intended, s.submitted, server.start, server.start, server.completed}, batch_,
-                    0, window_end);
+                    {s.intended, s.submitted, server.start, server.start, server.completed},
+                    queries_.samples(s.query), 0, window_end);
             }
         }
         if (counted) recorder_.batch();
@@ -253,8 +258,7 @@ class VirtualDevice {
 
     const RunSpec& spec_;
     const DeviceModel& model_;
-    std::uint32_t batch_;
-    std::size_t capacity_;  // queries in a batch
+    const QueryRows& queries_;
     Source& source_;
     RunData& data_;
     Recorder& recorder_;
@@ -262,6 +266,7 @@ class VirtualDevice {
     using Idle = std::pair<Nanos, std::uint32_t>;  // since when, and which server
     std::priority_queue<Idle, std::vector<Idle>, std::greater<>> idle_;
     std::vector<Submission> forming_;
+    std::uint32_t forming_samples_ = 0;
     std::vector<Submission> carried_;  // cut off the batch before
 };
 
@@ -274,7 +279,7 @@ void run_to_end(VirtualDevice<Source>& device, bool (*keep_going)()) {
 
 }  // namespace
 
-RunData run_virtual(const RunSpec& spec, const DeviceModel& device, std::uint32_t batch,
+RunData run_virtual(const RunSpec& spec, const DeviceModel& device, const QueryRows& queries,
                     bool (*keep_going)()) {
     RunData data;
     const bool closed_loop = std::holds_alternative<ClosedLoop>(spec.pattern);
@@ -288,12 +293,12 @@ RunData run_virtual(const RunSpec& spec, const DeviceModel& device, std::uint32_
             data.window_end = plan.last_offset + 1;
         }
         PlannedSource source(spec, *pattern);
-        VirtualDevice servers(spec, device, batch, source, data);
+        VirtualDevice servers(spec, device, queries, source, data);
         run_to_end(servers, keep_going);
         if (pattern->window_is_drain) data.window_end = data.last_completed();
     } else {
         TurnSource source(spec, std::get<ClosedLoop>(spec.pattern));
-        VirtualDevice servers(spec, device, batch, source, data);
+        VirtualDevice servers(spec, device, queries, source, data);
         run_to_end(servers, keep_going);
         data.planned = spec.limit.queries.value_or(data.completed() + data.timeouts());
         data.window_end = std::min(data.window_end, source.window_end());

@@ -10,7 +10,7 @@ namespace bytemlperf {
 // First come, first served over the device's servers. Times start at 0 = start of the window;
 // warm-up queries come before it and load the device without being counted.
 // `keep_going` is asked now and then; false ends the window there.
-RunData run_virtual(const RunSpec& spec, const DeviceModel& device, std::uint32_t batch,
+RunData run_virtual(const RunSpec& spec, const DeviceModel& device, const QueryRows& queries,
                     bool (*keep_going)());
 
 }  // namespace bytemlperf

@@ -30,6 +30,16 @@ void RunContext::reply(const Submission& s, Nanos completed) noexcept {
     if (!spin) futex_wake(box.answers, 1);
 }
 
+void RunContext::carry(std::span<const Submission> rest) {
+    carried_.assign(rest.begin(), rest.end());
+    any_carried_.store(!carried_.empty(), std::memory_order_release);
+}
+
+std::vector<Submission> RunContext::take_carried() {
+    any_carried_.store(false, std::memory_order_release);
+    return std::exchange(carried_, {});
+}
+
 Worker::Worker(RunContext& run, Recorder& recorder)
     : run_(run), recorder_(recorder), completions_(std::make_shared<Completions>(run.bell)) {}
 
@@ -87,8 +97,7 @@ void Worker::serve() {
             continue;
         }
         // closed() is read before the last look at the queue: a push before close() is not missed.
-        if (run_.queue.closed() && forming_.empty() && carried_.empty() && !outstanding() &&
-            run_.queue.waiting() == 0) {
+        if (run_.queue.closed() && forming_.empty() && !outstanding() && !run_.waiting()) {
             return;
         }
         idle(slot != nullptr);
@@ -120,17 +129,14 @@ bool Worker::fill() {
         return !forming_.empty();
     }
     if (!forming_here_) {
-        if (run_.queue.waiting() == 0 && carried_.empty()) return false;
-        if (run_.forming.test_and_set(std::memory_order_acquire)) return false;
+        if (!run_.waiting() || run_.forming.test_and_set(std::memory_order_acquire)) return false;
         forming_here_ = true;
-        for (const Submission& carried : std::exchange(carried_, {})) {
-            static_cast<void>(add(carried));
-        }
+        for (const Submission& carried : run_.take_carried()) static_cast<void>(add(carried));
     }
     while (forming_samples_ < policy.max_samples && run_.queue.try_pop(s)) {
         if (forming_samples_ + backend_->samples(s.query) > policy.max_samples &&
             !forming_.empty()) {
-            carried_.push_back(s);
+            run_.carry({&s, 1});
             return true;
         }
         static_cast<void>(add(s));
@@ -163,20 +169,14 @@ bool Worker::add(const Submission& s) {
 
 // The largest preferred size that the batch reaches; the rest begins the next batch.
 void Worker::cut_to_preferred() {
-    std::uint32_t size = 0;
-    for (const std::uint32_t preferred : run_.spec.batching.preferred) {
-        if (preferred <= forming_samples_) size = preferred;
-    }
-    if (size == 0 || size == forming_samples_) return;
-    std::size_t kept = 0;
-    std::uint32_t samples = 0;
-    while (samples + backend_->samples(forming_[kept].query) <= size) {
-        samples += backend_->samples(forming_[kept++].query);
-    }
-    if (kept == 0) return;
-    carried_.assign(forming_.begin() + static_cast<std::ptrdiff_t>(kept), forming_.end());
+    const std::size_t kept = run_.spec.batching.cut(
+        forming_.size(), forming_samples_,
+        [this](std::size_t i) { return backend_->samples(forming_[i].query); });
+    const std::span<const Submission> rest = std::span(forming_).subspan(kept);
+    if (rest.empty()) return;
+    for (const Submission& s : rest) forming_samples_ -= backend_->samples(s.query);
+    run_.carry(rest);
     forming_.resize(kept);
-    forming_samples_ = samples;
 }
 
 void Worker::dispatch(InFlight& flight) {
@@ -273,7 +273,7 @@ void Worker::idle(bool can_take) {
     const bool may_form = can_take && (forming_here_ || !run_.spec.batching.dynamic() ||
                                        !run_.forming.test(std::memory_order_acquire));
     const bool ended = run_.queue.closed() && forming_.empty() && !outstanding();
-    if (completions_->any() || (may_form && run_.queue.waiting() > 0) || ended) {
+    if (completions_->any() || (may_form && run_.waiting()) || ended) {
         run_.bell->ignore();
         return;
     }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "core/backend.h"
@@ -43,6 +44,19 @@ struct RunContext {
     }
     // Lets the client of a query go on, in closed loop.
     void reply(const Submission& s, Nanos completed) noexcept;
+
+    // Queries that came through the queue and that the last batch had no room for: the next one
+    // begins with them, whichever worker forms it. Called by who holds `forming`.
+    void carry(std::span<const Submission> rest);
+    [[nodiscard]] std::vector<Submission> take_carried();
+    // Something is there to form a batch of.
+    [[nodiscard]] bool waiting() const noexcept {
+        return any_carried_.load(std::memory_order_acquire) || queue.waiting() > 0;
+    }
+
+  private:
+    std::vector<Submission> carried_;
+    std::atomic<bool> any_carried_{false};
 };
 
 class Worker {
@@ -101,7 +115,6 @@ class Worker {
     std::shared_ptr<Completions> completions_;
     std::vector<InFlight> flights_;
     std::vector<Submission> forming_;
-    std::vector<Submission> carried_;  // taken from the queue, too large for the batch before
     std::uint32_t forming_samples_ = 0;
     bool forming_here_ = false;
     Nanos closes_at_ = kNever;  // when the forming batch closes

@@ -5,7 +5,7 @@
 
 #include <functional>
 #include <memory>
-#include <vector>
+#include <span>
 
 #include "core/backend.h"
 
@@ -32,7 +32,7 @@ std::shared_ptr<T> keeping(std::unique_ptr<T> object, const pybind11::object& ke
 }
 
 // Numbers of the queries; None for one of the warm-up.
-inline pybind11::list counted_queries(const std::vector<Submission>& queries) {
+inline pybind11::list counted_queries(std::span<const Submission> queries) {
     namespace py = pybind11;
     py::list numbers;
     for (const Submission& s : queries) {

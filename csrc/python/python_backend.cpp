@@ -146,8 +146,7 @@ bool PythonBackend::gather(const Batch& batch) noexcept {
         if (columns[i].shared) continue;
         std::byte* slot = staged_.slots[batch.slot][i];
         for (const Submission& s : batch.queries) {
-            staged_.pool->gather(columns[i], s.query, slot);
-            slot += staged_.pool->batch() * columns[i].row_bytes;
+            slot = staged_.pool->gather(columns[i], s.query, slot);
         }
     }
     return true;
@@ -155,7 +154,7 @@ bool PythonBackend::gather(const Batch& batch) noexcept {
 
 std::uint32_t PythonBackend::samples(std::uint64_t query) const noexcept {
     return prepared_ ? prepared_->samples[query % prepared_->samples.size()]
-                     : staged_.pool->batch();
+                     : staged_.pool->queries().samples(query);
 }
 
 PyObject* PythonBackend::feeds_of(const Batch& batch) {

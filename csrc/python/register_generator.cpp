@@ -18,14 +18,14 @@ namespace py = pybind11;
 
 namespace {
 
-BackendSpec null_backend(std::uint32_t batch) {
-    return {[batch](Clock clock) { return std::make_unique<NullBackend>(clock, batch); }};
+BackendSpec null_backend(const QueryRows& queries) {
+    return {[queries](Clock clock) { return std::make_unique<NullBackend>(clock, queries); }};
 }
 
-BackendSpec device_backend(const DeviceModel& model, std::uint32_t batch, std::uint64_t seed,
+BackendSpec device_backend(const DeviceModel& model, const QueryRows& queries, std::uint64_t seed,
                            bool spin) {
     return {[=](Clock clock) {
-        return std::make_unique<DeviceServer>(model, clock, batch, seed, spin);
+        return std::make_unique<DeviceServer>(model, clock, queries, seed, spin);
     }};
 }
 
@@ -39,6 +39,13 @@ BackendSpec prepared_backend(const PythonHooks& hooks, const py::list& feeds,
     return {[hooks, prepared](Clock clock) -> std::unique_ptr<Backend> {
         return std::make_unique<PythonBackend>(clock, hooks, prepared);
     }};
+}
+
+QueryRows mixed_rows(const std::vector<std::pair<std::uint64_t, std::uint32_t>>& ranges,
+                     std::uint64_t rows) {
+    std::vector<QueryRows::Range> mix;
+    for (const auto& [first, count] : ranges) mix.push_back({first, count});
+    return {std::move(mix), rows};
 }
 
 // `make_slots` () -> (list of {name: writable array}, view) is called for each instance; the arrays
@@ -75,8 +82,7 @@ const std::map<std::string, bytemlperf_dtype>& native_dtypes() {
 }
 
 std::shared_ptr<SamplePool> make_pool(
-    const std::map<std::string, std::pair<py::array, bool>>& arrays, std::uint64_t rows,
-    std::uint32_t batch) {
+    const std::map<std::string, std::pair<py::array, bool>>& arrays, const QueryRows& queries) {
     std::vector<Column> columns;
     py::list kept;
     for (const auto& [name, entry] : arrays) {
@@ -85,7 +91,7 @@ std::shared_ptr<SamplePool> make_pool(
         const auto bytes = static_cast<std::size_t>(array.nbytes());
         Column column{name,
                       static_cast<const std::byte*>(array.data()),
-                      shared ? bytes : bytes / rows,
+                      shared ? bytes : bytes / queries.rows(),
                       shared,
                       BYTEMLPERF_UINT8,
                       {}};
@@ -94,7 +100,7 @@ std::shared_ptr<SamplePool> make_pool(
         column.shape.assign(array.shape() + (shared ? 0 : 1), array.shape() + array.ndim());
         columns.push_back(std::move(column));
     }
-    return keeping(std::make_unique<SamplePool>(std::move(columns), rows, batch), kept);
+    return keeping(std::make_unique<SamplePool>(std::move(columns), queries), kept);
 }
 
 py::dict to_arrays(const bytemlperf_outputs& outputs) {
@@ -113,15 +119,16 @@ py::dict to_arrays(const bytemlperf_outputs& outputs) {
 // `pool` may be None. `keep` as in PythonHooks; it is the only Python in a native backend.
 BackendSpec native_backend(const std::string& path, const std::string& config,
                            std::optional<std::shared_ptr<const SamplePool>> pool,
-                           std::uint32_t batch, std::uint32_t capacity, const py::object& keep) {
+                           const QueryRows& queries, std::uint32_t capacity,
+                           const py::object& keep) {
     auto library = std::make_shared<const PluginLibrary>(path);
-    PluginOptions options{config, pool.value_or(nullptr), batch, capacity, {}};
-    options.keep = [keeper = held_without_gil(keep)](const std::vector<Submission>& queries,
-                                                     std::uint32_t samples,
-                                                     const bytemlperf_outputs& outputs) {
+    PluginOptions options{config, pool.value_or(nullptr), queries, capacity, {}};
+    options.keep = [queries, keeper = held_without_gil(keep)](std::span<const Submission> batch,
+                                                              const bytemlperf_outputs& outputs) {
         const py::gil_scoped_acquire gil;
-        (*keeper)(counted_queries(queries), std::vector<std::uint32_t>(queries.size(), samples),
-                  to_arrays(outputs));
+        py::list samples;
+        for (const Submission& s : batch) samples.append(queries.samples(s.query));
+        (*keeper)(counted_queries(batch), samples, to_arrays(outputs));
     };
     return {[library, options](Clock clock) -> std::unique_ptr<Backend> {
         return std::make_unique<PluginBackend>(clock, library, options);
@@ -174,9 +181,9 @@ bool no_signal() {
     return PyErr_CheckSignals() == 0;
 }
 
-RunData virtual_run(const RunSpec& spec, const DeviceModel& device, std::uint32_t batch) {
+RunData virtual_run(const RunSpec& spec, const DeviceModel& device, const QueryRows& queries) {
     const py::gil_scoped_release release;
-    return run_virtual(spec, device, batch, &no_signal);
+    return run_virtual(spec, device, queries, &no_signal);
 }
 
 }  // namespace
@@ -191,10 +198,16 @@ void register_generator(py::module_& m) {
         .def_property_readonly("cost_ns", &Clock::cost_ns)
         .def_property_readonly("drift_ppm", &Clock::drift_ppm);
 
+    py::class_<QueryRows>(m, "QueryRows", "Samples of each query, and the rows that it takes.")
+        .def(py::init<std::uint32_t, std::uint64_t>(), py::arg("batch"), py::arg("rows") = 1)
+        .def_static("mix", &mixed_rows, py::arg("ranges"), py::arg("rows"),
+                    "ranges: (first row, samples) of each query, walked again and again.")
+        .def("samples", &QueryRows::samples, py::arg("query"))
+        .def("first", &QueryRows::first, py::arg("query"))
+        .def_property_readonly("period", &QueryRows::period)
+        .def_property_readonly("largest", &QueryRows::largest);
     py::class_<SamplePool, std::shared_ptr<SamplePool>>(m, "SamplePool")
-        .def(py::init(&make_pool), py::arg("arrays"), py::arg("rows"), py::arg("batch"))
-        .def_property_readonly("period", &SamplePool::period)
-        .def("first_row", &SamplePool::first_row, py::arg("query"));
+        .def(py::init(&make_pool), py::arg("arrays"), py::arg("queries"));
 
     py::class_<PythonHooks>(m, "PythonHooks", "The functions that a Python instance is made of.")
         .def(py::init([](py::object make, py::object keep, std::uint32_t max_in_flight) {
@@ -208,13 +221,13 @@ void register_generator(py::module_& m) {
         .def(py::init<std::uint32_t, Nanos, std::vector<std::uint32_t>>(), py::arg("max_samples"),
              py::arg("max_delay"), py::arg("preferred"));
     py::class_<BackendSpec>(m, "BackendSpec", "How the instances of a generator are made.")
-        .def_static("null", &null_backend, py::arg("batch"))
-        .def_static("device", &device_backend, py::arg("model"), py::arg("batch"), py::arg("seed"),
-                    py::arg("spin"))
+        .def_static("null", &null_backend, py::arg("queries"))
+        .def_static("device", &device_backend, py::arg("model"), py::arg("queries"),
+                    py::arg("seed"), py::arg("spin"))
         .def_static("prepared", &prepared_backend, py::arg("hooks"), py::arg("feeds"),
                     py::arg("samples"))
         .def_static("native", &native_backend, py::arg("path"), py::arg("config"), py::arg("pool"),
-                    py::arg("batch"), py::arg("capacity"), py::arg("keep"))
+                    py::arg("queries"), py::arg("capacity"), py::arg("keep"))
         .def_static("staged", &staged_backend, py::arg("hooks"), py::arg("pool"),
                     py::arg("make_slots"), py::arg("capacity"));
 
@@ -270,7 +283,7 @@ void register_generator(py::module_& m) {
              "Unload every instance on its thread.")
         .def("abandon", &Generator::abandon, "Leave behind the calls that do not return.");
 
-    m.def("run_virtual", &virtual_run, py::arg("spec"), py::arg("device"), py::arg("batch"),
+    m.def("run_virtual", &virtual_run, py::arg("spec"), py::arg("device"), py::arg("queries"),
           "Run on a virtual clock.");
     m.def("available_cores", &available_cores, "Processors that this process may run on.");
 }

@@ -25,7 +25,7 @@ double mean_ns(const Histogram& histogram) {
 void constant_arrivals_below_capacity_are_served_at_once() {
     const DeviceModel device{std::make_shared<DeterministicService>(1e-3), 1, std::nullopt};
     const RunData data = run_virtual(open_spec(std::make_shared<ConstantArrivals>(500.0), 10'000),
-                                     device, 1, &always);
+                                     device, QueryRows(1), &always);
     const auto latency = data.merged(Interval::kLatency);
     CHECK(latency->min() == 1'000'000 && latency->max() == 1'000'000);
     CHECK(data.completed() == 10'000);
@@ -35,7 +35,7 @@ void constant_arrivals_below_capacity_are_served_at_once() {
 void poisson_arrivals_wait_as_the_formula_says() {
     const DeviceModel device{std::make_shared<DeterministicService>(1e-3), 1, std::nullopt};
     const RunData data = run_virtual(open_spec(std::make_shared<PoissonArrivals>(800.0), 2'000'000),
-                                     device, 1, &always);
+                                     device, QueryRows(1), &always);
     CHECK(std::abs(mean_ns(*data.merged(Interval::kLatency)) / 1e6 - 3.0) < 0.05);
 }
 
@@ -46,7 +46,7 @@ void a_closed_loop_of_four_waits_for_four() {
     spec.limit.queries = 100'000;
     spec.warmup = kSecond;
     const DeviceModel device{std::make_shared<ExponentialService>(1e-3), 1, std::nullopt};
-    const RunData data = run_virtual(spec, device, 1, &always);
+    const RunData data = run_virtual(spec, device, QueryRows(1), &always);
     CHECK(std::abs(mean_ns(*data.merged(Interval::kLatency)) / 1e6 - 4.0) < 0.06);
     CHECK(data.completed() == 100'000);
 }
@@ -57,7 +57,7 @@ void a_stall_is_charged_to_every_query_that_it_delays() {
     const DeviceModel device{std::make_shared<DeterministicService>(1e-4), 1,
                              Stall{10 * kSecond, kSecond}};
     RunSpec spec = open_spec(std::make_shared<ConstantArrivals>(1000.0), 30'000);
-    const RunData data = run_virtual(spec, device, 1, &always);
+    const RunData data = run_virtual(spec, device, QueryRows(1), &always);
     const auto latency = data.merged(Interval::kLatency);
     CHECK(std::abs(static_cast<double>(latency->quantile(0.99)) * 1e-9 - 0.730) < 0.0073);
     CHECK(std::abs(static_cast<double>(latency->quantile(0.999)) * 1e-9 - 0.973) < 0.0097);
@@ -85,9 +85,9 @@ void service_times_have_the_moments_asked_for() {
 void warm_up_loads_the_device_and_is_not_counted() {
     RunSpec spec = open_spec(std::make_shared<PoissonArrivals>(990.0), 1000);
     const DeviceModel device{std::make_shared<DeterministicService>(1e-3), 1, std::nullopt};
-    const RunData cold = run_virtual(spec, device, 1, &always);
+    const RunData cold = run_virtual(spec, device, QueryRows(1), &always);
     spec.warmup = 10 * kSecond;
-    const RunData warm = run_virtual(spec, device, 1, &always);
+    const RunData warm = run_virtual(spec, device, QueryRows(1), &always);
     CHECK(cold.completed() == 1000 && warm.completed() == 1000);
     CHECK(cold.plan_hash == warm.plan_hash);
     CHECK(warm.merged(Interval::kLatency)->sum() != cold.merged(Interval::kLatency)->sum());

@@ -139,7 +139,8 @@ void stop_drains_and_accounts_for_every_query(const RunSpec& spec) {
 void a_time_bound_leaves_each_client_one_query() {
     const auto model = DeviceModel{std::make_shared<DeterministicService>(0.05), 1, std::nullopt};
     std::vector<std::unique_ptr<Backend>> backends;
-    backends.push_back(std::make_unique<DeviceServer>(model, Clock::best(), 1, 0, false));
+    backends.push_back(
+        std::make_unique<DeviceServer>(model, Clock::best(), QueryRows(1), 0, false));
     Generator generator(std::move(backends), Clock::best());
     RunSpec spec = closed(3, 300);
     spec.limit.duration = 1'000'000;
@@ -150,7 +151,8 @@ void a_time_bound_leaves_each_client_one_query() {
 void a_device_serves_for_its_service_time() {
     const auto model = DeviceModel{std::make_shared<DeterministicService>(0.002), 1, std::nullopt};
     std::vector<std::unique_ptr<Backend>> backends;
-    backends.push_back(std::make_unique<DeviceServer>(model, Clock::best(), 1, 0, false));
+    backends.push_back(
+        std::make_unique<DeviceServer>(model, Clock::best(), QueryRows(1), 0, false));
     Generator generator(std::move(backends), Clock::best());
     const RunData data = finish(generator.start(closed(1, 50)));
     CHECK(data.merged(Interval::kServiceTime)->min() >= 2'000'000);

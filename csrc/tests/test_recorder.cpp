@@ -91,19 +91,32 @@ void errors_are_counted_by_class_with_the_first_message() {
 
 void a_gather_wraps_around_the_pool() {
     const std::vector<std::uint16_t> rows{0, 1, 2, 3, 4};
-    const SamplePool pool({{"x", reinterpret_cast<const std::byte*>(rows.data()), 2, false}}, 5, 3);
-    CHECK(pool.period() == 5);
+    const SamplePool pool({{"x", reinterpret_cast<const std::byte*>(rows.data()), 2, false}},
+                          QueryRows(3, 5));
+    CHECK(pool.queries().period() == 5);
     std::vector<std::uint16_t> slot(3);
     for (std::uint64_t k = 0; k < 12; ++k) {
         pool.gather(pool.columns()[0], k, reinterpret_cast<std::byte*>(slot.data()));
         for (std::uint64_t i = 0; i < 3; ++i) CHECK(slot[i] == (k * 3 + i) % 5);
-        CHECK(pool.contiguous(k) == (pool.first_row(k) <= 2));
+        CHECK(pool.queries().contiguous(k) == (pool.queries().first(k) <= 2));
     }
-    const SamplePool larger({{"x", reinterpret_cast<const std::byte*>(rows.data()), 2, false}}, 5,
-                            12);
+    const SamplePool larger({{"x", reinterpret_cast<const std::byte*>(rows.data()), 2, false}},
+                            QueryRows(12, 5));
     std::vector<std::uint16_t> big(12);
     larger.gather(larger.columns()[0], 1, reinterpret_cast<std::byte*>(big.data()));
     for (std::uint64_t i = 0; i < 12; ++i) CHECK(big[i] == (12 + i) % 5);
+}
+
+void queries_of_a_mix_take_their_ranges_in_turn() {
+    const std::vector<std::uint16_t> rows{0, 1, 2, 3, 4};
+    const QueryRows mix({{4, 3}, {0, 1}, {2, 2}}, 5);
+    CHECK(mix.period() == 3 && mix.largest() == 3);
+    const SamplePool pool({{"x", reinterpret_cast<const std::byte*>(rows.data()), 2, false}}, mix);
+    std::vector<std::uint16_t> slot(6);
+    auto* end = reinterpret_cast<std::byte*>(slot.data());
+    for (std::uint64_t k = 3; k < 6; ++k) end = pool.gather(pool.columns()[0], k, end);
+    CHECK(slot == (std::vector<std::uint16_t>{4, 0, 1, 0, 2, 3}));
+    CHECK(!mix.contiguous(0) && mix.contiguous(1) && mix.contiguous(2));
 }
 
 }  // namespace
@@ -115,5 +128,6 @@ int main() {
     a_timeline_keeps_every_query_as_it_widens();
     errors_are_counted_by_class_with_the_first_message();
     a_gather_wraps_around_the_pool();
+    queries_of_a_mix_take_their_ranges_in_turn();
     return check::report();
 }
