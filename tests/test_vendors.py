@@ -347,7 +347,7 @@ def test_outputs_that_nobody_waited_for_are_seen(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("hardware", ["CPU", *(vendor[0] for vendor in VENDORS)])
+@pytest.mark.parametrize("hardware", ["CPU", "BYTEIR", *(vendor[0] for vendor in VENDORS)])
 def test_the_conformance_suite_passes(hardware: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bytemlperf", "check-backend", hardware]
     limits = ["--leak_seconds", "5", "--leak_calls", "500"]

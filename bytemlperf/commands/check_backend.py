@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
     from bytemlperf.report.schema import Conformance
 
+# The smallest of the zoo; a backend that takes other models names one in its device.json.
+_TASK = "digits-onnx-fp32"
 _STYLES = {"passed": "green", "not applicable": "dim", "not run": "yellow"}
 
 
 @click.command("check-backend")
 @click.argument("name", metavar="BACKEND")
-@flag("task", default="digits-onnx-fp32", show_default=True, help="Task whose model is used.")
+@flag("task", help="Task whose model is used. [default: the backend's check_task]")
 @preset_flag("tiny")
 @flag("check", "only", multiple=True, metavar="NAME", help="Only this check. Repeatable.")
 @flag("json", "json_file", type=click.Path(path_type=Path), help="Write the result here too.")
@@ -31,7 +33,7 @@ _STYLES = {"passed": "green", "not applicable": "dim", "not run": "yellow"}
 @option_flags
 def check_backend(
     name: str,
-    task: str,
+    task: str | None,
     only: tuple[str, ...],
     json_file: Path | None,
     check_seconds: float,
@@ -46,8 +48,11 @@ def check_backend(
     from bytemlperf import __version__
     from bytemlperf.conformance import Interrupted, Limits
     from bytemlperf.conformance import check_backend as check
+    from bytemlperf.registry import find_backend
     from bytemlperf.screen import Screen
 
+    if task is None:
+        task = find_backend(name, flags["backend_dir"]).device().get("check_task", _TASK)
     asked = request(task, name, flags)
     limits = Limits(check_seconds, leak_seconds, leak_calls)
     screen = Screen()

@@ -63,6 +63,7 @@ class DeviceCard(BaseModel):
     vendor: str
     device: str
     sdk: str | None = Field(default=None, description="module that the vendor's SDK installs")
+    check_task: str | None = Field(default=None, description="what check-backend takes by itself")
     precision: str = Field(description="what it computes in unless told otherwise")
     peak_tops: dict[str, float] = Field(description="10^12 operations a second by precision")
     peak_note: str
