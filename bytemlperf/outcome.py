@@ -12,6 +12,7 @@ from bytemlperf import _core
 from bytemlperf.attribution import client_shares, late_causes, turnaround
 from bytemlperf.backend import Array
 from bytemlperf.distribution import Distribution
+from bytemlperf.littles_law import littles_law
 from bytemlperf.overhead import Setup, overhead_of
 from bytemlperf.patterns import ClosedLoop, Constant, Gamma, Pattern, Poisson
 from bytemlperf.result import ErrorClass, Overhead, Result, distributions, timeline
@@ -75,6 +76,8 @@ def result_of(
             null_backend=driven.null_backend,
         )
     )
+    sent_all = data.plan_hash != 0 and rule is None and not interrupted and not data.abandoned
+    verdicts.append(littles_law(data, parts["latency"], complete, sent_all=sent_all))
     if rule is not None:
         verdicts.append(rule.verdict(parts["latency"]))
     return Result(

@@ -47,6 +47,7 @@ ORDER = (
     "instances",
     "isolation",
     "overhead",
+    "littles_law",
     "stopping",
     "verdicts",
     "outcome",

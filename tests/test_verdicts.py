@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import bytemlperf as bmp
-from bytemlperf import host, overhead
+from bytemlperf import host, outcome, overhead
 from bytemlperf.attribution import late_causes, turnaround
 from bytemlperf.overhead import Setup, overhead_of
 from bytemlperf.verdicts import _course
@@ -257,3 +257,83 @@ def test_overhead_is_beside_the_figures_and_survives_the_file(tmp_path: Path) ->
     assert "harness: " in str(result)
     result.save(tmp_path / "run.json")
     assert bmp.load_result(tmp_path / "run.json").overhead == result.overhead
+
+
+class Faulty:
+    """The record of a run in which something went wrong on one account."""
+
+    def __init__(self, data: Any, fault: str) -> None:
+        self._data, self._fault = data, fault
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._data, name)
+
+    def stamps(self) -> Any:
+        stamps = self._data.stamps()
+        if self._fault == "a completion is dropped":
+            return stamps[:-1]
+        if self._fault == "a completion is recorded twice":
+            return np.concatenate([stamps, stamps[:1]])
+        if self._fault == "a stamp is off by 1 ns":
+            stamps["stamps"]["completed"][7] += 1
+        return stamps
+
+    def timeline(self) -> Any:
+        bins = self._data.timeline()
+        if self._fault == "the time series misses a query":
+            queries, *rest = bins[0]
+            bins[0] = (queries - 1, *rest)
+        return bins
+
+    @property
+    def planned(self) -> int:
+        return int(self._data.planned) + (self._fault == "a query never comes back")
+
+
+FAULTS = {
+    "a completion is dropped": "stamps: 499 queries",
+    "a completion is recorded twice": "stamps: 501 queries",
+    "a stamp is off by 1 ns": "records disagree",
+    "the time series misses a query": "time series: 499 queries",
+    "a query never comes back": "1 of 501 queries were submitted and never came back",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("clock", ["virtual", "auto"])
+def test_a_record_that_is_not_whole_breaks_littles_law(
+    fault: str, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoilt(driven: Any, data: Any, **arguments: Any) -> bmp.Result:
+        data = Faulty(data, fault)
+        return outcome.result_of(driven, data, **{**arguments, "stamps": data.stamps()})
+
+    monkeypatch.setattr("bytemlperf.loadgen.result_of", spoilt)
+    device = bmp.SimulatedDevice(bmp.Deterministic(1e-4))
+    with bmp.LoadGenerator(device, clock=clock) as gen:
+        result = gen.run(bmp.Poisson(5000.0), queries=500)
+    found = verdict(result, "littles_law")
+    assert found.fatal
+    assert FAULTS[fault] in found.detail
+    assert not result.valid
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        {"pattern": bmp.ClosedLoop(3), "queries": 300},
+        {"pattern": bmp.Poisson(5000.0), "duration": 0.1, "warmup": 0.02, "stamps": 0},
+        {"pattern": bmp.Poisson(20_000.0), "duration": 0.1, "timeout": 0.002},
+        {"pattern": bmp.Offline(), "queries": 200},
+        {"pattern": bmp.Poisson(5000.0), "p99_within": 0.5, "max_duration": 0.5},
+    ],
+)
+def test_littles_law_holds_to_the_nanosecond_in_every_kind_of_run(run: dict[str, Any]) -> None:
+    device = bmp.SimulatedDevice(bmp.Deterministic(1e-4))
+    with bmp.LoadGenerator(device) as gen:
+        result = gen.run(**run)
+    found = verdict(result, "littles_law")
+    assert found.ok, found.detail
+    assert ("stamps" in found.detail) == (run.get("stamps") != 0)
+    in_flight = result.latency.mean * result.latency.count / result.duration
+    assert f"{in_flight:.4g} in flight" in found.detail
