@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from os import PathLike
+from os import PathLike, fspath
 from typing import Any, Protocol
 
 from bytemlperf import _core
@@ -86,3 +87,7 @@ class NativeBackend:
 
     path: str | PathLike[str]
     config: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def as_text(self) -> tuple[str, str]:
+        """Return the path and the configuration as the library is given it."""
+        return fspath(self.path), json.dumps(dict(self.config))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import functools
-import json
 import os
 import weakref
 from collections.abc import Callable
@@ -261,8 +260,7 @@ class LoadGenerator:
             )
             return self._isolation.spec, self.instances
         if isinstance(self.backend, NativeBackend):
-            config = json.dumps(dict(self.backend.config))
-            path = os.fspath(self.backend.path)
+            path, config = self.backend.as_text()
             spec = native_spec(path, config, self._samples, self.batch_size, capacity, self._keep)
             return spec, self.instances
         depth = in_flight(self.backend)

@@ -120,15 +120,21 @@ def native_spec(
     queries = query_sizes(samples, batch_size)
     if arrays is not None:
         columns, queries = arrays
-        for name, array in (*columns.rows.items(), *columns.shared.items()):
-            if array.dtype.name not in _NATIVE_DTYPES:
-                raise UsageError(f"samples: {name!r} has dtype {array.dtype}: not one of the C API")
+        inputs = {**columns.rows, **columns.shared}
+        check_native_dtypes({name: array.dtype for name, array in inputs.items()})
         pool = columns.pool(queries)
     room = max(queries.largest, capacity or 0)
     try:
         return _core.BackendSpec.native(path, config, pool, queries, room, keep)
     except RuntimeError as error:
         raise BackendError(str(error)) from error
+
+
+def check_native_dtypes(dtypes: Mapping[str, np.dtype[Any]]) -> None:
+    """Raise UsageError where an input's dtype is none of the C interface's."""
+    for name, dtype in dtypes.items():
+        if dtype.name not in _NATIVE_DTYPES:
+            raise UsageError(f"samples: {name!r} has dtype {dtype}: not one of the C API")
 
 
 def _from_columns(

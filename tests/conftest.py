@@ -10,6 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+import bytemlperf
 from bytemlperf.cli import main
 
 # A shared host stalls now and then; that is not what properties are about.
@@ -30,6 +31,22 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> object:
 def _interruptible() -> None:
     """A shell starts background jobs deaf to Ctrl-C, and what the tests start inherits that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def compiled() -> Callable[..., Path]:
+    """Make a shared library of (source, folder, *flags) against the C interface; returns it."""
+    flags = ("-O2", "-shared", "-fPIC", "-pthread", "-Wall", "-Wextra", "-Werror")
+
+    def make(source: Path, folder: Path, *more: str) -> Path:
+        library = folder / f"{source.stem}.so"
+        command = ["c++", "-std=c++17"] if source.suffix == ".cpp" else ["cc", "-std=c11"]
+        include = f"-I{bytemlperf.get_include()}"
+        arguments = [*command, *flags, *more, include, str(source), "-o", str(library)]
+        subprocess.run(arguments, check=True)
+        return library
+
+    return make
 
 
 @pytest.fixture

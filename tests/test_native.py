@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +12,16 @@ import pytest
 import bytemlperf as bmp
 
 EXAMPLES = Path(__file__).parent.parent / "csrc" / "examples"
-FLAGS = ("-O2", "-shared", "-fPIC", "-pthread", "-Wall", "-Wextra", "-Werror")
-
-
-def compiled(source: Path, folder: Path, *more: str) -> Path:
-    cpp = source.suffix == ".cpp"
-    library = folder / f"{source.stem}.so"
-    command = ["c++", "-std=c++17"] if cpp else ["cc", "-std=c11"]
-    include = f"-I{bmp.get_include()}"
-    subprocess.run([*command, *FLAGS, *more, include, str(source), "-o", str(library)], check=True)
-    return library
+Compile = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def doubler(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def doubler(compiled: Compile, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compiled(EXAMPLES / "doubler.c", tmp_path_factory.mktemp("native"))
 
 
 @pytest.fixture(scope="module")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pipeline(compiled: Compile, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compiled(EXAMPLES / "pipeline.cpp", tmp_path_factory.mktemp("native"))
 
 
@@ -134,15 +125,19 @@ HONEST = {
 }  # fmt: skip
 
 
-def liar(folder: Path, **lies: str) -> bmp.NativeBackend:
-    source = folder / "liar.c"
-    source.write_text(LIAR)
-    defined = [f"-D{name}={value}" for name, value in (HONEST | lies).items()]
-    return bmp.NativeBackend(compiled(source, folder, *defined))
+@pytest.fixture
+def liar(compiled: Compile, tmp_path: Path) -> Callable[..., bmp.NativeBackend]:
+    def tell(**lies: str) -> bmp.NativeBackend:
+        source = tmp_path / "liar.c"
+        source.write_text(LIAR)
+        defined = [f"-D{name}={value}" for name, value in (HONEST | lies).items()]
+        return bmp.NativeBackend(compiled(source, tmp_path, *defined))
+
+    return tell
 
 
-def test_an_honest_library_passes(tmp_path: Path) -> None:
-    with bmp.LoadGenerator(liar(tmp_path), {"x": X}, batch_size=2) as gen:
+def test_an_honest_library_passes(liar: Any) -> None:
+    with bmp.LoadGenerator(liar(), {"x": X}, batch_size=2) as gen:
         assert gen.run(bmp.ClosedLoop(), queries=3).completed == 3
 
 
@@ -157,9 +152,9 @@ def test_an_honest_library_passes(tmp_path: Path) -> None:
     ],
 )
 def test_a_library_that_cannot_be_used_says_why(
-    lies: dict[str, str], message: str, tmp_path: Path
+    lies: dict[str, str], message: str, liar: Any
 ) -> None:
-    gen = bmp.LoadGenerator(liar(tmp_path, **lies), {"x": X}, batch_size=2)
+    gen = bmp.LoadGenerator(liar(**lies), {"x": X}, batch_size=2)
     with pytest.raises(bmp.BackendError, match=message):
         gen.run(bmp.ClosedLoop(), queries=1)
 
@@ -173,15 +168,15 @@ def test_a_library_that_cannot_be_used_says_why(
     ],
 )
 def test_outputs_that_cannot_be_right_are_errors(
-    lies: dict[str, str], message: str, tmp_path: Path
+    lies: dict[str, str], message: str, liar: Any
 ) -> None:
-    with bmp.LoadGenerator(liar(tmp_path, **lies), {"x": X}, batch_size=2) as gen:
+    with bmp.LoadGenerator(liar(**lies), {"x": X}, batch_size=2) as gen:
         result = gen.run(bmp.ClosedLoop(), queries=4)
     assert result.errors == 4
     assert message in result.error_types["BadOutputs"].first
 
 
-def test_a_library_without_the_entry_point_is_named(tmp_path: Path) -> None:
+def test_a_library_without_the_entry_point_is_named(compiled: Compile, tmp_path: Path) -> None:
     source = tmp_path / "empty.c"
     source.write_text("int nothing(void) { return 0; }\n")
     gen = bmp.LoadGenerator(bmp.NativeBackend(compiled(source, tmp_path)))

@@ -21,7 +21,7 @@ from bytemlperf.backend import (
 from bytemlperf.datasets import Dataset
 from bytemlperf.device import NativeBackend
 from bytemlperf.engine.options import Answers
-from bytemlperf.errors import BytemlperfError, UsageError
+from bytemlperf.errors import BytemlperfError
 from bytemlperf.isolation import Isolated
 from bytemlperf.registry import Backend
 from bytemlperf.report.schema import Details, Report, report_path
@@ -144,21 +144,23 @@ class Task:
 
     def backend(self) -> partial[RuntimeBackend] | NativeBackend | Isolated:
         """Return what the generator drives: the runtime, in processes of its own where asked."""
-        runtime = self.runtime()
         if not self.report.details.isolated:
-            return runtime
-        if isinstance(runtime, NativeBackend):
-            raise UsageError(f"--isolate: {self.request.backend.name} is a shared library")
+            return self.runtime()
+        return Isolated(
+            # A library's path and configuration say it all.
+            self.runtime() if issubclass(self.runtime_class, NativeRuntime) else self._movable(),
+            python=self.request.backend_python,
+            log_dir=self.report_file.parent / "runs" / "isolated",
+        )
+
+    def _movable(self) -> partial[RuntimeBackend] | partial[NativeRuntime]:
+        """Return the runtime as a process of its own can be sent it."""
         model, workload = self.model.without_source(), self.workload
         if self.request.backend_python is not None:
             from bytemlperf.isolation.moving import plain
 
             model, workload = plain(model), plain(workload)
-        return Isolated(
-            partial(self.runtime_class, self.compiled, model, workload),
-            python=self.request.backend_python,
-            log_dir=self.report_file.parent / "runs" / "isolated",
-        )
+        return partial(self.runtime_class, self.compiled, model, workload)
 
     @property
     def report_file(self) -> Path:

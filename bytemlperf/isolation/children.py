@@ -10,16 +10,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bytemlperf import _core
 from bytemlperf.device import NativeBackend
 from bytemlperf.errors import UsageError
 from bytemlperf.instances import in_flight
 from bytemlperf.isolation import Isolated
 from bytemlperf.isolation.inputs import stage
+from bytemlperf.isolation.library import in_flight_of_library
 from bytemlperf.isolation.moving import message
 from bytemlperf.isolation.process import ChildProcess, failure_from, outputs_from
 from bytemlperf.query_mix import QueryMix
-from bytemlperf.samples import Samples, query_sizes
+from bytemlperf.samples import Samples, check_native_dtypes, query_sizes
 
 # How long either side of the bridge spins for the other before it sleeps, where cores allow.
 _SPIN_S = 50e-6
@@ -48,8 +51,6 @@ class Isolation:
         instances: int,
         keep: Callable[[list[int | None], list[int], Any], None],
     ) -> None:
-        if isinstance(isolated.backend, NativeBackend):
-            raise UsageError("a shared library cannot be isolated: wrap it in a Python backend")
         self._isolated = isolated
         self._stats = _core.BridgeStats()
         self._children: list[ChildProcess] = []
@@ -61,6 +62,12 @@ class Isolation:
             )
         room = capacity or query_sizes(samples, batch_size).largest
         inputs, layouts, slot_bytes = stage(samples, batch_size, room)
+        if isinstance(isolated.backend, NativeBackend):
+            for layout in layouts:
+                check_native_dtypes({name: np.dtype(dtype) for name, dtype, *_ in layout})
+            depth = in_flight_of_library(self.python, isolated)
+        else:
+            depth = in_flight(isolated.backend)
         self._message = message(
             isolated.backend,
             room,
@@ -79,7 +86,7 @@ class Isolation:
             keep=lambda queries, counts, result: keep(queries, counts, outputs_from(result)),
             failure_of=failure_from,
             stats=self._stats,
-            max_in_flight=in_flight(isolated.backend),
+            max_in_flight=depth,
             spin=round(_SPIN_S * 1e9) if spin else 0,
             restarts=isolated.restarts,
             hang_after=round(isolated.hang_after * 1e9),

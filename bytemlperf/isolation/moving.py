@@ -12,6 +12,7 @@ import types
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from bytemlperf.device import NativeBackend
 from bytemlperf.errors import UsageError
 
 # The newest that every supported interpreter reads.
@@ -29,12 +30,17 @@ def message(
     *,
     same_python: bool,
 ) -> bytes:
-    """Return what the child reads: a line of JSON and a pickle of ``(backend, batch_size)``.
+    """Return what the child reads: a line of JSON and a pickle of the backend. A shared library
+    needs no more than the line.
+
+    Args:
+        batch_size: samples of the largest batch.
 
     Raises:
         UsageError: where the backend cannot be pickled; it says what to do.
     """
-    pickled, modules = _pickle((backend, batch_size))
+    native = isinstance(backend, NativeBackend)
+    pickled, modules = (b"", set[str]()) if native else _pickle(backend)
     files: dict[str, str] = {}
     packages: dict[str, list[str]] = {}
     if not same_python:  # where this package is not installed, its modules in Python do
@@ -54,6 +60,8 @@ def message(
                 "process could not find it"
             )
     head = {
+        "library": backend.as_text() if native else None,
+        "batch_size": batch_size,
         "sys_path": sys.path if same_python else [],
         "packages": packages,
         "files": files,

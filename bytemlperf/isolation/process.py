@@ -19,8 +19,8 @@ import numpy as np
 
 from bytemlperf.errors import BackendError
 
-CHILD = Path(__file__).with_name("child.py")
-_TAIL_LINES = 12
+CHILD = Path(__file__).parent / "bytemlperf_child" / "__main__.py"
+TAIL_LINES = 12
 _TAIL_BYTES = 16 << 10
 _UNLOAD_S = 5.0
 _STACK_S = 0.1  # for a child that hangs to write where
@@ -31,7 +31,7 @@ class ChildProcess:
 
     Args:
         python: the interpreter.
-        message: what the child reads: a line of JSON and a pickle.
+        message: what the child reads, as moving.message() makes it.
         log: file that takes its standard output and error.
         log_stays: the file outlives the run, so that a message may name it.
         load_within: seconds until its backend has to be loaded.
@@ -127,7 +127,7 @@ class ChildProcess:
         self._forget()
         if hung:
             return "BackendHung", hung + tail
-        return "BackendCrashed", _how(code) + tail
+        return "BackendCrashed", how_it_ended(code) + tail
 
     def _ask_where(self) -> None:
         """Let a hanging child write the stacks of its threads to its log."""
@@ -167,7 +167,7 @@ class ChildProcess:
             return ""
         if not text:
             return ""
-        lines = text.splitlines()[-_TAIL_LINES:]
+        lines = text.splitlines()[-TAIL_LINES:]
         where = f" (all of it: {self.log})" if self._log_stays else ""
         return f"; it wrote{where}:\n  " + "\n  ".join(lines)
 
@@ -180,7 +180,7 @@ def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
     return True
 
 
-def _how(code: int) -> str:
+def how_it_ended(code: int) -> str:
     """How a process ended, for people."""
     if code >= 0:
         return f"exited with code {code}"

@@ -14,8 +14,8 @@
 namespace bytemlperf {
 
 // Both rings hold tickets: a slot's number in the lowest 8 bits, above it a count that tells a
-// batch from the one before it in its slot. The child (bytemlperf/isolation/child.py) knows these
-// offsets by heart; a change of them raises kBridgeVersion.
+// batch from the one before it in its slot. The child knows these offsets by heart
+// (bytemlperf/isolation/bytemlperf_child/bridge.py); a change of them raises kBridgeVersion.
 struct BridgeControl {
     static constexpr std::uint32_t kSlots = 64;
 

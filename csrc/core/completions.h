@@ -19,7 +19,7 @@ class Completions final : public CompletionSink {
   public:
     static constexpr std::uint32_t kSlots = 64;
 
-    explicit Completions(std::shared_ptr<Doorbell> bell) : bell_(std::move(bell)) {}
+    explicit Completions(std::shared_ptr<Doorbell> bell);
 
     struct Done {
         Nanos at;
@@ -60,6 +60,7 @@ class Completions final : public CompletionSink {
     };
 
     std::shared_ptr<Doorbell> bell_;
+    const Handle first_;  // handles below it are an earlier run's
     std::array<Slot, kSlots> slots_;
     std::atomic<std::uint64_t> ready_{0};
     std::atomic<std::uint64_t> late_{0};

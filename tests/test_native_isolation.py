@@ -1,0 +1,199 @@
+"""Shared libraries in processes of their own: what they answer, and what happens when they die."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bytemlperf as bmp
+
+HERE = Path(__file__).parent
+EXAMPLES = HERE.parent / "csrc" / "examples"
+X = np.arange(10, dtype=np.float32).reshape(10, 1)
+Compile = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def libraries(compiled: Compile, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp
+    planted = HERE / "planted_native.c"
+    return {
+        "synchronous": compiled(planted, folder("synchronous")),
+        "asynchronous": compiled(planted, folder("asynchronous"), "-DASYNCHRONOUS"),
+        "doubler": compiled(EXAMPLES / "doubler.c", folder("doubler")),
+        "pipeline": compiled(EXAMPLES / "pipeline.cpp", folder("pipeline")),
+    }
+
+
+def run(
+    library: Path, deed: str = "", samples: Any = None, clients: int = 1, **arguments: Any
+) -> bmp.Result:
+    names = ("batch_size", "batching", "instances")
+    options = {k: arguments.pop(k) for k in names if k in arguments}
+    isolated = {k: arguments.pop(k) for k in ("hang_after", "log_dir") if k in arguments}
+    backend = bmp.Isolated(bmp.NativeBackend(library, {"deed": deed}), **isolated)
+    with bmp.LoadGenerator(backend, {"x": X} if samples is None else samples, **options) as gen:
+        return gen.run(
+            bmp.ClosedLoop(clients), queries=arguments.pop("queries", 20), keep_outputs=True,
+            **arguments,
+        )  # fmt: skip
+
+
+def check_outputs(result: bmp.Result, batch_size: int = 1) -> None:
+    """Every query that was answered has its own rows, doubled."""
+    assert result.outputs is not None
+    for query, outputs in enumerate(result.outputs):
+        if outputs is not None:
+            rows = (query * batch_size + np.arange(batch_size)) % len(X)
+            np.testing.assert_array_equal(outputs["y"], 2 * X[rows])
+
+
+@pytest.mark.parametrize("name", ["synchronous", "asynchronous", "doubler", "pipeline"])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_library_answers_as_it_does_at_home(
+    libraries: dict[str, Path], name: str, batch_size: int
+) -> None:
+    result = run(libraries[name], batch_size=batch_size, clients=4, instances=2, queries=60)
+    assert (result.completed, result.errors) == (60, 0), result.error_types
+    check_outputs(result, batch_size)
+    assert result.environment["isolation"]["hop_p50_us"] > 0
+
+
+def test_queries_are_merged_and_it_is_loaded_for_the_largest_batch(
+    libraries: dict[str, Path],
+) -> None:
+    batching = bmp.Dynamic(max_samples=6, max_delay=0.002)
+    result = run(libraries["pipeline"], queries=100, clients=8, batching=batching)
+    assert result.completed == 100
+    assert result.batches < 100
+    check_outputs(result)
+    result = run(libraries["synchronous"], "batch size", queries=3, batching=batching)
+    assert [outputs["y"].item() for outputs in result.outputs or []] == [6.0] * 3
+
+
+def test_ready_queries_and_bfloat16(libraries: dict[str, Path]) -> None:
+    ready = [{"x": X[:2]}, {"x": X[4:5]}]
+    result = run(libraries["synchronous"], "bfloat16", ready, queries=4, batch_size=2)
+    assert result.errors == 0, result.error_types
+    for outputs, query in zip(result.outputs or [], ready * 2, strict=True):
+        assert outputs["y"].dtype == np.float32  # numpy has no bfloat16: widened, nothing is lost
+        np.testing.assert_array_equal(outputs["y"], 2 * query["x"])
+
+
+DEATHS = {
+    "segfault": ("BackendCrashed", "SIGSEGV"),
+    "abort": ("BackendCrashed", "SIGABRT; it wrote:\n  the device is on fire"),
+    "exit": ("BackendCrashed", "exited with code 7"),
+    "write": ("BackendCrashed", "SIGSEGV"),
+}
+FAULTS = {
+    "fail": ("NativeError", "the fan stopped"),
+    "rows": ("BadOutputs", "output 'y': expected an array with 1 rows"),
+    "dtype": ("BadOutputs", "output 'y' has an unknown dtype"),
+    "no data": ("BadOutputs", "output 'y' has no data"),
+}
+
+
+@pytest.mark.parametrize("kind", ["synchronous", "asynchronous"])
+@pytest.mark.parametrize("deed", [*DEATHS, *FAULTS])
+def test_a_planted_fault_fails_its_query_only(
+    libraries: dict[str, Path], kind: str, deed: str
+) -> None:
+    result = run(libraries[kind], deed)
+    error, message = (DEATHS | FAULTS)[deed]
+    assert (result.completed, result.errors) == (18, 2), result.error_types
+    assert set(result.error_types) == {error}
+    assert message in result.error_types[error].first
+    assert result.environment["isolation"]["restarts"] == (2 if deed in DEATHS else 0)
+    check_outputs(result)
+    assert not result.valid
+
+
+@pytest.mark.parametrize("kind", ["synchronous", "asynchronous"])
+def test_a_hang_is_ended_and_named(libraries: dict[str, Path], kind: str) -> None:
+    result = run(libraries[kind], "hang", queries=10, hang_after=0.3)
+    assert (result.completed, result.errors) == (9, 1)
+    first = result.error_types["BackendHung"].first
+    assert "no answer within 0.3 s" in first
+    if kind == "synchronous":
+        assert re.search(r'native\.py", line \d+ in call', first)  # it hangs in the library
+    check_outputs(result)
+
+
+def test_a_refused_submit_is_an_error(libraries: dict[str, Path]) -> None:
+    result = run(libraries["asynchronous"], "refuse")
+    assert (result.completed, result.errors) == (18, 2)
+    assert result.error_types["NativeError"].first == "submit refused"
+
+
+def test_an_answer_from_inside_submit_and_a_second_one(
+    libraries: dict[str, Path], tmp_path: Path
+) -> None:
+    result = run(libraries["asynchronous"], "inside")
+    assert (result.completed, result.verdicts[0].ok) == (20, True), result.verdicts
+    result = run(libraries["asynchronous"], "twice", queries=50, log_dir=tmp_path)
+    assert (result.completed, result.errors, result.late) == (50, 0, 0)
+    assert not result.verdicts[0].ok
+    assert "were completed twice" in result.verdicts[0].detail
+    check_outputs(result)
+    said = (tmp_path / "instance-0.log").read_text()
+    assert "done() was called twice for one batch (handle 1)" in said
+
+
+def test_it_is_destroyed_at_the_end(libraries: dict[str, Path], tmp_path: Path) -> None:
+    for kind in ("synchronous", "asynchronous"):
+        run(libraries[kind], "tell", log_dir=tmp_path / kind)
+        assert (tmp_path / kind / "instance-0.log").read_text() == "destroyed\n"
+
+
+@pytest.mark.parametrize(
+    ("deed", "message"),
+    [
+        ("fail to create", "NativeError: planted 1.0: create failed: create refused"),
+        ("null instance", "NativeError: planted 1.0: create failed: create refused"),
+        ("fail to load", "NativeError: planted 1.0: load failed: create refused"),
+        ("die in load", "BackendCrashed: while it was loaded: SIGABRT"),
+    ],
+)
+def test_a_library_that_cannot_be_loaded(
+    libraries: dict[str, Path], deed: str, message: str
+) -> None:
+    with pytest.raises(bmp.BackendError, match=message):
+        run(libraries["synchronous"], deed)
+
+
+@pytest.mark.parametrize(
+    ("define", "message"),
+    [
+        ("-DVERSION=99", r"planted_native\.so: was built for version 99 of the interface, this is"),
+        (
+            "-DDIES_WHEN_LOADED",
+            r"planted_native\.so: SIGABRT while it was loaded\n  no such device",
+        ),
+    ],
+)
+def test_a_library_that_cannot_be_used_says_why(
+    compiled: Compile, tmp_path: Path, define: str, message: str
+) -> None:
+    library = compiled(HERE / "planted_native.c", tmp_path, define)
+    with pytest.raises(bmp.BackendError, match=message):
+        run(library)
+
+
+def test_what_a_library_cannot_be_given_is_refused(
+    compiled: Compile, libraries: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(bmp.BackendError, match=r"none\.so: cannot be loaded"):
+        run(tmp_path / "none.so")
+    source = tmp_path / "empty.c"
+    source.write_text("int nothing(void) { return 0; }\n")
+    with pytest.raises(bmp.BackendError, match=r"exports no function bytemlperf_backend\(\)"):
+        run(compiled(source, tmp_path))
+    for samples in ({"x": X.astype(complex)}, [{"x": X.astype(complex)}]):
+        with pytest.raises(bmp.UsageError, match="complex128: not one of the C API"):
+            run(libraries["doubler"], samples=samples)
