@@ -52,8 +52,11 @@ from bytemlperf.errors import BytemlperfError
     "load",
     multiple=True,
     metavar="PATTERN:FIGURES:LENGTH",
-    help="Add an open-loop load, e.g. poisson:100/s:30s, gamma:100/s,cv=2:1min or "
-    "replay:trace.csv. Repeatable.",
+    help="Add an open-loop load: constant, poisson, gamma, onoff, ramp, steps, sine, replay, "
+    "arrivals or offline, e.g. poisson:100/s:30s, gamma:100/s,cv=2:500 (queries), "
+    "replay:trace.csv, arrivals:gaps.py,function=gaps:1min. A sum: '(poisson:9/s + "
+    "constant:1/s):30s'. One after the other: 'ramp:0/s,stop=9/s:10s then poisson:9/s:30s'. "
+    "Repeatable.",
 )
 @flag("slo_ms", type=float, help="Objective for p99 latency; missed: exit code 4.")
 @flag("seed", type=int, help="Of weights, data and arrivals.")

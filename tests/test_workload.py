@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bytemlperf import jsonc
+from bytemlperf.device import Deterministic, SimulatedDevice
 from bytemlperf.errors import UsageError
 from bytemlperf.load import Load
+from bytemlperf.loadgen import LoadGenerator
+from bytemlperf.patterns import Constant, Pattern, Poisson, Ramp, Steps
 from bytemlperf.workload import Workload, list_workloads
 
 # The workload block of the README that this product implements, as it stands there.
@@ -135,6 +138,13 @@ def test_flags_are_checked_like_fields() -> None:
         ("sine:100/s,amplitude=50/s,period=10s:60s", "sine", None),
         (f"replay:{__file__},speed=2", "replay", None),
         ("offline:500", "offline", None),
+        ("offline:batch_size=8:500", "offline", None),
+        ("(poisson:100/s + constant:5/s):30s", "sum", None),
+        ("(poisson:100/s + constant:5/s,clients=2),batch_size=8:500", "sum", None),
+        ("ramp:0/s,stop=100/s:10s then poisson:100/s:30s", "sequence", None),
+        ("(ramp:0/s,stop=100/s:10s then poisson:100/s):500", "sequence", None),
+        ("((ramp:0/s,stop=9/s:10s then poisson:9/s) + constant:1/s):30s", "sum", None),
+        ("(poisson:9/s + constant:1/s):5s then steps:1/s*2s", "sequence", None),
     ],
 )
 def test_loads_on_the_command_line(text: str, pattern: str, rate: float | None) -> None:
@@ -158,6 +168,11 @@ def test_times_have_units() -> None:
         ("ramp:0/s,stop=200/s:60s", 6000, 60),
         ("steps:100/s*10s,0/s*5s", 1000, 15),
         ("sine:100/s,amplitude=50/s,period=10s:60s", 6000, 60),
+        ("(poisson:100/s + constant:5/s):30s", 3150, 30),
+        ("(poisson:100/s + constant:5/s):77", 77, None),
+        ("ramp:0/s,stop=100/s:10s then poisson:100/s:30s", 3500, 40),
+        ("(ramp:0/s,stop=100/s:10s then poisson:100/s):30s", 2500, 30),
+        ("poisson:10/s:5s then (poisson:9/s + constant:1/s):5s then steps:1/s*2s", 102, 12),
     ],
 )
 def test_a_load_knows_about_how_much_it_plans(
@@ -179,15 +194,15 @@ def test_a_trace_as_a_load(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("poisson", "expected a rate|takes 'rate', exactly one of"),
-        ("poisson:100", "'rate' is missing"),
+        ("poisson:100", "a rate such as 100/s, not '100'"),
         ("poison:1/s:1s", "did you mean 'poisson'"),
         ("poisson:0/s:1s", "rate: .*greater than 0"),
         ("poisson:100:1s", "a rate such as 100/s, not '100'"),
-        ("poisson:100/s:1 hour", "a time such as 30s"),
-        ("gamma:100/s,vc=2:30s", "unknown figure 'vc=2'; did you mean 'cv'"),
+        ("poisson:100/s:1 hour", "expected 'then' or the end, not 'hour'"),
+        ("gamma:100/s,vc=2:30s", "unknown figure 'vc'; did you mean 'cv'"),
         ("gamma:100/s:30s", "'cv' is missing"),
         ("gamma:100/s,cv=99:30s", "cv must lie between"),
-        ("poisson:100/s,cv=2:30s", "unknown figure 'cv=2'"),
+        ("poisson:100/s,cv=2:30s", "unknown figure 'cv'"),
         ("ramp:1/s,stop=2/s:50", "'duration_s'"),
         ("steps:100/s", "a time such as 30s"),
         ("sine:10/s,amplitude=20/s,period=1s:9s", "amplitude must lie"),
@@ -199,6 +214,133 @@ def test_a_trace_as_a_load(tmp_path: Path) -> None:
 def test_a_wrong_load_is_refused(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=rf"--load.*({message})"):
         Load.parse(text)
+
+
+def test_compositions_run_the_library_s_own_patterns() -> None:
+    def run(text: str) -> Pattern:
+        return Load.parse(text).run_pattern
+
+    assert run("(poisson:9/s + constant:1/s,clients=2 + poisson:2/s):5s") == (
+        Poisson(9) + Constant(1, clients=2) + Poisson(2)
+    )
+    assert run("ramp:0/s,stop=9/s:10s then poisson:9/s:5s then constant:1/s:1s") == (
+        Ramp(0, 9).then(Poisson(9).then(Constant(1), after=5), after=10)
+    )
+    assert run("steps:1/s*2s then (poisson:9/s + constant:1/s):5s") == (
+        Steps([(1, 2)]).then(Poisson(9) + Constant(1))
+    )
+    device = SimulatedDevice(Deterministic(1e-4))
+    load = Load.parse("ramp:0/s,stop=100/s:10s then (poisson:90/s + constant:10/s):20s")
+    with LoadGenerator(device, clock="virtual") as gen:
+        result = gen.run(load.run_pattern, queries=load.queries, duration=load.duration)
+    assert result.duration == pytest.approx(30)
+    assert result.planned == pytest.approx(load.planned, rel=0.1)
+
+
+def test_arrivals_of_a_function_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "my gaps.py"
+    file.write_text("import numpy as np\ndef gaps(rng, n):\n    return np.full(n, 0.25)\n")
+    load = Load.parse(f'arrivals:"{file}",function=gaps:10s')
+    assert Load.parse(str(load)) == load
+    assert load.planned == pytest.approx(40)
+    with LoadGenerator(SimulatedDevice(Deterministic(1e-4)), clock="virtual") as gen:
+        assert gen.run(load.run_pattern, duration=load.duration).planned == 39
+    with pytest.raises(UsageError, match=r"no function 'gap'; did you mean 'gaps'"):
+        Load.parse(f'arrivals:"{file}",function=gap:10s')
+    file.write_text("import absent_module")
+    with pytest.raises(UsageError, match="cannot be imported: ModuleNotFoundError"):
+        Load.parse(f'arrivals:"{file}",function=gaps:10s')
+
+
+@pytest.mark.parametrize(
+    ("text", "mark", "message"),
+    [
+        ("poison:1/s:1s", "poison", "unknown pattern 'poison'"),
+        ("gamma:100/s,vc=2:30s", "vc", "unknown figure"),
+        ("gamma:100/s,cv=two:30s", "two", "expected a number, not 'two'"),
+        ("poisson:0/s:1s", "0/s", "rate: Input should be greater than 0"),
+        ("poisson:1/s:1s:2s", ":2s", "expected 'then' or the end"),
+        ("(poisson:1/s + constant:0/s):1s", "0/s", "rate"),
+        ("(poisson:1/s + poisson):1s", "poisson)", "'rate' is missing"),
+        ("(poisson:1/s + constant:1/s", "", r"expected '\+', 'then' or '\)'"),
+        ("poisson:1/s + constant:1/s:5s", "+", "a sum stands in parentheses"),
+        ("(poisson:1/s:5s + constant:1/s):5s", "(p", "part 1 of the sum .*stands behind"),
+        ("(poisson:1/s:5s then constant:1/s + poisson:1/s):5s", "+", "sequence within a sum"),
+        ("poisson:1/s then constant:1/s:5s", "poisson", "every part but the last"),
+        ("poisson:1/s:5s then constant:1/s:5", "poisson", "said of the whole load"),
+        ("poisson:1/s:5s then constant:1/s", "poisson", "sequence takes"),
+        ("(poisson:1/s:5s then constant:1/s:5s):9s", "(", "says already"),
+        ("poisson:1/s,batch_size=8:5s then constant:1/s:5s", "8", "one for the whole load"),
+        ("(poisson:1/s + offline):5s", "(", "everything at once"),
+        ("(poisson:1/s + constant:1/s),clients=2:5s", "(", "clients is a figure of the parts"),
+        ("sum:5s", "sum", "unknown pattern 'sum'"),
+        ('replay:"a', '"', "a quote is not closed"),
+        ("poisson:1/s then", "", "unknown pattern ''"),
+    ],
+)
+def test_errors_point_at_the_column(text: str, mark: str, message: str) -> None:
+    at = text.index(mark) if mark else len(text)
+    with pytest.raises(UsageError, match=message) as caught:
+        Load.parse(text)
+    first, shown, pointer = str(caught.value).split("\n")
+    assert f"column {at + 1}:" in first
+    assert shown == f"  {text}"
+    assert pointer == "  " + " " * at + "^"
+
+
+rates = st.floats(1.0, 1e6)
+times = st.floats(1.0, 1e4)
+
+
+def plain_parts(**more: Any) -> st.SearchStrategy[dict[str, Any]]:
+    def of(pattern: str, **figures: Any) -> st.SearchStrategy[dict[str, Any]]:
+        return st.fixed_dictionaries({"pattern": st.just(pattern)} | figures | more)
+
+    return st.one_of(
+        of("poisson", rate=rates),
+        of("constant", rate=rates, clients=st.integers(1, 4)),
+        of("gamma", rate=rates, cv=st.floats(0.1, 10)),
+        of("onoff", rate_on=rates, rate_off=rates, mean_on_s=times, mean_off_s=times),
+        of("ramp", start=rates, stop=rates),
+    )
+
+
+def composed(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    """Sums, and sequences whose last part goes on."""
+
+    def sequence(first: list[dict[str, Any]], seconds: float, last: dict[str, Any]) -> Any:
+        before = [part | {"duration_s": seconds} for part in first]
+        return {"pattern": "sequence", "parts": [*before, last]}
+
+    return st.one_of(
+        st.lists(inner, min_size=2, max_size=3).map(lambda p: {"pattern": "sum", "parts": p}),
+        st.builds(sequence, st.lists(inner, min_size=1, max_size=2), times, inner),
+    )
+
+
+@settings(max_examples=50)
+@given(
+    st.recursive(plain_parts(), composed, max_leaves=6),
+    st.integers(1, 64),
+    st.floats(1e5, 1e6),
+)
+def test_a_load_is_read_back_from_what_it_is_spelt_as(
+    part: dict[str, Any], batch_size: int, seconds: float
+) -> None:
+    load = Load.model_validate(part | {"batch_size": batch_size, "duration_s": seconds})
+    assert Load.parse(str(load)) == load
+    assert Load.model_validate_json(load.model_dump_json()) == load
+
+
+@given(st.text(alphabet='(): ,=+"then0159/smpoisrcat.e-*', max_size=30))
+def test_any_text_is_a_load_or_one_clear_error(text: str) -> None:
+    try:
+        load = Load.parse(text)
+    except UsageError:
+        with pytest.raises(UsageError, match=r"column \d+: "):
+            Load.parse(text)
+    else:
+        assert Load.parse(str(load)) == load
 
 
 values = st.recursive(

@@ -91,7 +91,7 @@ def measure_loads(task: Task, step: Step) -> str:
                 result: Result,
                 watched: Watched,
                 name: str = f"load-{number + 1}",
-                clients: int = load.clients,
+                clients: int = load.run_pattern.clients,
                 replies: Replies = replies,
             ) -> None:
                 energy = watched.energy(result)
@@ -105,7 +105,7 @@ def measure_loads(task: Task, step: Step) -> str:
                 keep,
                 power,
                 queries=load.queries,
-                duration=load.duration_s,
+                duration=load.duration,
                 warmup=task.workload.warmup_s,
                 seed=task.workload.seed,
                 keep_outputs=replies.share(load.planned),

@@ -148,6 +148,13 @@ class Arrivals(OpenPattern):
         offsets: Array = np.concatenate(parts)
         return _core.ReplayArrivals(np.floor(offsets[offsets < bound]).astype(np.int64))
 
+    def planned_in(self, seconds: float) -> float:
+        """Queries in so many seconds, about: by the mean of the first gaps that it gives."""
+        gaps = self._gaps(np.random.Generator(np.random.Philox(0)), 1_000)
+        total = float(gaps.sum())
+        few = gaps.size < 1_000 and total < seconds
+        return float(gaps.size) if few or total == 0 else seconds * gaps.size / total
+
     def _gaps(self, rng: np.random.Generator, n: int) -> Array:
         """Ask the function, and check what it says."""
         gaps = np.asarray(self.fn(rng, n))
