@@ -340,7 +340,9 @@ class LoadGenerator:
             open_loop=not isinstance(pattern, ClosedLoop),
             clients=pattern.clients,
             instances=self.instances,
-            python=not isinstance(self.backend, NullBackend | NativeBackend | SimulatedDevice),
+            python=not isinstance(
+                self.backend, NullBackend | NativeBackend | SimulatedDevice | Isolated
+            ),
             max_samples=self.batching.max_samples // self.batch_size if self.batching else None,
             pin=self.pin,
         )

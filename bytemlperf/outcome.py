@@ -62,7 +62,7 @@ def result_of(
     per_second = 1.0 / duration if duration > 0 else 0.0
     windows = Windows.from_core(data)
     causes = late_causes(complete, parts)
-    overhead = _overhead(driven, stamps, parts["latency"])
+    overhead = _overhead(driven, stamps, parts)
     verdicts = judge(
         Facts(
             data,
@@ -74,6 +74,7 @@ def result_of(
             causes=causes,
             overhead=overhead,
             null_backend=driven.null_backend,
+            hop_us=driven.isolation["hop_p50_us"] if driven.isolation else None,
         )
     )
     sent_all = data.plan_hash != 0 and rule is None and not interrupted and not data.abandoned
@@ -111,12 +112,17 @@ def result_of(
     )
 
 
-def _overhead(driven: Driven, stamps: Array | None, latency: Distribution) -> Overhead | None:
+def _overhead(
+    driven: Driven, stamps: Array | None, parts: Mapping[str, Distribution]
+) -> Overhead | None:
     if driven.setup is None:
         return None
     found = overhead_of(driven.setup)
+    latency, way_in = parts["latency"], parts["gil_wait"]
     if latency.count and latency.min < found.floor:  # calibrated while the host was busy
         found = replace(found, floor=latency.min)
+    if latency.count and driven.isolation is not None:
+        found = replace(found, floor=found.floor + way_in.p50)
     pattern = driven.pattern
     think_time = pattern.think_time if isinstance(pattern, ClosedLoop) else 0.0
     if not isinstance(think_time, (int, float)):  # drawn: it cannot be told from the rest

@@ -55,7 +55,8 @@ class Overhead:
     Attributes:
         per_query: of a thread that answers, when queries follow each other at once: window times
             instances that answer in parallel, divided by queries.
-        floor: the least latency that a run reports for a backend that answers at once.
+        floor: the least latency that a run reports for a backend that answers at once; with the
+            median way into its process for an isolated one.
         turnaround: in this run, from an answer to the next query where that one could follow at
             once (see :func:`bytemlperf.attribution.turnaround`), or None.
     """

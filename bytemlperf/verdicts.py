@@ -45,6 +45,8 @@ class Facts:
     causes: Mapping[str, float]
     overhead: Overhead | None
     null_backend: bool = False
+    # The measured median of an isolated backend's bridge, both ways; None where there is none.
+    hop_us: float | None = None
 
 
 def judge(facts: Facts) -> list[Verdict]:
@@ -62,7 +64,8 @@ def judge(facts: Facts) -> list[Verdict]:
         if facts.wall and not data.spinning:
             verdicts.append(_client_cpu(data))
     if facts.overhead is not None and latency.count and not facts.null_backend:
-        verdicts.append(_overhead(facts.overhead, facts.parts["service_time"], latency))
+        service = facts.parts["service_time"]
+        verdicts.append(_overhead(facts.overhead, service, latency, facts.hop_us))
     return verdicts
 
 
@@ -164,17 +167,23 @@ def _client_cpu(data: _core.RunData) -> Verdict:
     return Verdict("client_cpu", share <= _CLIENT_CPU, detail, remedy, "advice")
 
 
-def _overhead(overhead: Overhead, service: Distribution, latency: Distribution) -> Verdict:
+def _overhead(
+    overhead: Overhead, service: Distribution, latency: Distribution, hop_us: float | None
+) -> Verdict:
     """The harness beside what it measures: slowed down in this run, or too large for the backend."""
+    bridge, isolated_remedy = "", ""
+    if hop_us is not None:
+        bridge = f"; the bridge to the backend's own process takes {hop_us:.3g} us of each query"
+        isolated_remedy = "measure short queries without isolation, or larger batches"
     turnaround = overhead.turnaround
     if turnaround is not None:
         share = turnaround / (turnaround + service.p50) if turnaround > 0 else 0.0
         if turnaround - overhead.per_query > _SLOWED_S and share > _SLOWED_SHARE:
             detail = (
                 f"the harness takes {_micro(turnaround)} from an answer to the next query, "
-                f"{share:.0%} of each cycle (calibrated: {_micro(overhead.per_query)})"
+                f"{share:.0%} of each cycle (calibrated: {_micro(overhead.per_query)}){bridge}"
             )
-            remedy = (
+            remedy = isolated_remedy or (
                 "keep_outputs copies, and so does gathering samples: keep a share of them or none, "
                 "and free a core"
             )
@@ -185,8 +194,12 @@ def _overhead(overhead: Overhead, service: Distribution, latency: Distribution) 
                 remedy,
                 "invalid" if share > _SLOWED_INVALID else "advice",
             )
-    detail = f"the harness adds {_micro(overhead.floor)} to a latency of {_micro(latency.p50)}"
-    remedy = "measure larger batches, or a native backend where this one is Python"
+    detail = (
+        f"the harness adds {_micro(overhead.floor)} to a latency of {_micro(latency.p50)}{bridge}"
+    )
+    remedy = (
+        isolated_remedy or "measure larger batches, or a native backend where this one is Python"
+    )
     ok = overhead.floor <= _FLOOR_SHARE * latency.p50
     return Verdict("overhead", ok, detail, remedy, "advice")
 

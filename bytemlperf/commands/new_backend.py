@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import sys
 from importlib import resources
@@ -36,8 +37,9 @@ def new_backend(name: str, native: bool, folder: Path) -> None:
     unfinished.rename(target)
     click.echo(f"written: {target}/ (README.md says what to change). Next:")
     if native:
-        configure = f"cmake -S {target} -B {target}/build -DPYTHON={sys.executable}"
-        click.echo(f"  {configure} && cmake --build {target}/build")
+        build = str(target / "build")
+        configure = ("cmake", "-S", str(target), "-B", build, f"-DPYTHON={sys.executable}")
+        click.echo(f"  {shlex.join(configure)} && {shlex.join(('cmake', '--build', build))}")
     click.echo(f"  bytemlperf check-backend {name} --backend_dir {folder}")
 
 

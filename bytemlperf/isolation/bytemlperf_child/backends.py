@@ -46,7 +46,7 @@ def load(spec: Mapping[str, Any], rest: BinaryIO) -> Loaded:
 
 def prepare_imports(spec: Mapping[str, Any]) -> None:
     """Make the parent's modules importable: by its path, else by folder or file."""
-    sys.path[:] = [*spec["sys_path"], *(p for p in sys.path[1:] if p not in spec["sys_path"])]
+    sys.path[:] = [*spec["sys_path"], *(p for p in sys.path if p not in spec["sys_path"])]
     for package, folders in spec["packages"].items():
         if not _importable(package):  # its folder, without its compiled parts
             found = importlib.machinery.ModuleSpec(package, None, is_package=True)

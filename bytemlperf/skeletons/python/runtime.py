@@ -24,7 +24,8 @@ class Runtime(RuntimeBackend):
 
     def predict(self, feeds: Feeds) -> Outputs:
         names = list(self.model.card.outputs)
-        return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
+        found = self._session.run(names, dict(feeds))
+        return {name: found[i] for i, name in enumerate(names)}
 
     def unload(self) -> None:
         del self._session
