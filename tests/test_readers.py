@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import pickle
+import sys
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,14 +16,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bytemlperf.datasets import SOURCES, Dataset, open_dataset
+from bytemlperf.datasets import SOURCES, Dataset, open_dataset, words
 from bytemlperf.datasets.criteo import CATEGORIES, NUMBERS, bucket
 from bytemlperf.datasets.digits import split
 from bytemlperf.datasets.images import Transform
 from bytemlperf.datasets.pickles import read_pickle
 from bytemlperf.datasets.text import open_tokenizer, token_input
+from bytemlperf.datasets.words import cut_words_first
 from bytemlperf.engine.sampling import run_samples
 from bytemlperf.errors import UsageError
+from bytemlperf.extras import MissingExtra
 from bytemlperf.screen import Step
 from bytemlperf.zoo import Card, load_card
 
@@ -425,6 +428,69 @@ def test_cail2019(tmp_path: Path) -> None:
     np.save(home / "batch_segment_ids.npy", feeds["segments"])
     ready = open_dataset(model(CAIL), data_dir=tmp_path)
     assert everything(ready, shared_tokens, 4)["Top-1"] == found
+
+
+def words_vocabulary(folder: Path, *words: str) -> Path:
+    """A vocabulary as RoFormer's: single characters, pieces, and the given words."""
+    tokens = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        *"北京大学天气今非常好年案",
+        "ab",
+        "##c",
+        "19",
+        "##31",
+    ]
+    file = folder / "vocab.txt"
+    file.write_text("\n".join([*tokens, "。", *words]) + "\n", encoding="utf-8")
+    return file
+
+
+TEXT = "北京大学今天天气非常好。ABC 1931年"
+
+
+@pytest.mark.parametrize(
+    ("whole", "tokens"),
+    [
+        # A vocabulary without words: characters, as BERT has them.
+        ((), [*"北京大学今天天气非常好。", "ab", "##c", "19", "##31", "年"]),
+        (
+            ("北京大学", "非常", "北京", "天天"),  # jieba cuts 北京大学 | 今天天气 | 非常 | 好
+            ["北京大学", *"今天天气", "非常", "好", "。", "ab", "##c", "19", "##31", "年"],
+        ),
+    ],
+)
+def test_words_of_the_vocabulary_are_tokens(
+    tmp_path: Path, whole: tuple[str, ...], tokens: list[str]
+) -> None:
+    tokenizer = open_tokenizer(words_vocabulary(tmp_path, *whole))
+    assert cut_words_first(tokenizer) == bool(whole)
+    encoding = tokenizer.encode(TEXT)
+    assert encoding.tokens == ["[CLS]", *tokens, "[SEP]"]
+    spans = [TEXT[a:b].lower() for a, b in encoding.offsets[1:-1]]
+    assert spans == [token.removeprefix("##") for token in tokens]
+
+
+def test_cail2019_is_cut_into_words_by_jieba(tmp_path: Path) -> None:
+    case = {"A": "北京大学", "B": "今天天气非常好", "C": "年", "label": "B"}
+    facts = model(CAIL, words_vocabulary(tmp_path, "北京大学", "非常"))
+    folder = cail(tmp_path, [json.dumps(case, ensure_ascii=False)])
+    data = open_dataset(facts, data_dir=folder)
+    vocabulary = (tmp_path / "vocab.txt").read_text(encoding="utf-8").split("\n")
+    row = data.feeds([0])["tokens"][0]
+    expected = ["[CLS]", "北京大学", "[SEP]", *"今天天气", "非常", "好", "[SEP]"]
+    assert [vocabulary[int(i)] for i in row[: len(expected)]] == expected
+
+
+def test_a_vocabulary_of_words_says_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jieba", None)
+    monkeypatch.setattr("bytemlperf.datasets.words._jieba", words._jieba.__wrapped__)
+    with pytest.raises(MissingExtra, match=r"needs the package 'jieba': .*bytemlperf\[data\]"):
+        cut_words_first(open_tokenizer(words_vocabulary(tmp_path, "北京大学")))
 
 
 # What is broken gives one clear error, and executes nothing.

@@ -15,6 +15,7 @@ from bytemlperf.datasets.base import Metric, ModelFacts, proportion
 from bytemlperf.datasets.sources import CAIL2019
 from bytemlperf.datasets.subset import seeded_subset
 from bytemlperf.datasets.text import open_tokenizer, token_input
+from bytemlperf.datasets.words import cut_words_first
 from bytemlperf.errors import UsageError
 from bytemlperf.zoo.card import Tensor
 
@@ -70,8 +71,8 @@ class Cail2019:
     """Samples 2k and 2k + 1 are case k with its near and its far judgement.
 
     Pair accuracy: the share of cases in which the near one has the higher score. ``select`` takes
-    whole cases. Token ids come from the checkpoint's tokenizer, or ready from
-    ``batch_token_ids.npy`` and ``batch_segment_ids.npy``, rows in the order of the samples.
+    whole cases. Token ids come from the checkpoint's tokenizer (with jieba's words where its
+    vocabulary has words), or ready from ``batch_token_ids.npy`` and ``batch_segment_ids.npy``, rows in the order of the samples.
     """
 
     labelled = True
@@ -136,6 +137,7 @@ def _array(path: Path, shape: tuple[int, ...]) -> Array:
 def _tokenise(cases: Sequence[Case], model: ModelFacts) -> tuple[Array, Array]:
     tensor = token_input(model.card)
     tokenizer: Any = open_tokenizer(model.tokenizer)
+    cut_words_first(tokenizer)
     tokenizer.enable_truncation(tensor.shape[-1], strategy="longest_first")
     tokenizer.enable_padding(length=tensor.shape[-1], pad_id=tensor.pad)
     ids = np.empty((2 * len(cases), *tensor.shape), np.int32)
