@@ -124,6 +124,7 @@ def test_simulated_hardware_is_never_silent(tmp_path: Path) -> None:
     # One device serves three clients in turn, each in its modelled service time.
     notes = found.details.compile.notes if found.details.compile else {}
     assert "no published result" in notes["service_time"]
+    assert "compile  of the device model" in done.stdout
     assert f"its errors, {notes['service_time_error']}\n" in done.stdout
     for run in found.details.performance:
         service = run.intervals["service_time"].p50_ms

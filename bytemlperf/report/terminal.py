@@ -62,8 +62,9 @@ def _facts(console: Console, report: Report) -> None:
     if report.graph_compile and details.compile:
         compiled = report.graph_compile
         first, peak = details.compile.first_inference_s, details.compile.peak_memory_mib
+        what = "of the device model " if report.simulated else ""
         console.print(
-            f"compile  {seconds(compiled.compile_duration)}, {compiled.compile_precision}, "
+            f"compile  {what}{seconds(compiled.compile_duration)}, {compiled.compile_precision}, "
             f"{compiled.subgraph_coverage:.1f} % of {details.compile.operators} operators"
             + (f", first inference {seconds(max(first.values()))}" if first else "")
             + (f", peak {peak:,.0f} MiB" if peak is not None else ""),
@@ -105,6 +106,8 @@ def _model_of_speed(console: Console, notes: Mapping[str, Any]) -> None:
     if host_s := notes.get("host_segments_s"):
         taken = ", ".join(f"{seconds(s)} at batch {size}" for size, s in host_s.items())
         console.print(f"         on the host: {taken}, in the service time", soft_wrap=True)
+    if (published_s := notes.get("published_compile_s")) is not None:
+        console.print(f"         published for the device: compiled in {published_s:g} s")
     console.print(
         f"speed    a fit of published results; its errors, {notes['service_time_error']}",
         soft_wrap=True,
