@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bytemlperf import zoo
+from bytemlperf.datasets import open_dataset
 from bytemlperf.simulate.device_card import DeviceCard
 from bytemlperf.workload import Workload, list_workloads
 from bytemlperf.zoo.torch_build import count_parameters
@@ -111,6 +112,18 @@ def test_a_seed_gives_one_model_however_many_threads(name: str) -> None:
     finally:
         torch.set_num_threads(threads)
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("name", ["resnet50-torch-fp32", "resnet50-tf-fp32"])
+def test_outputs_of_a_random_network_do_not_explode_for_pictures(name: str) -> None:
+    """Then its softmax would be one class, and what a precision costs would look like an error."""
+    pytest.importorskip("tensorflow" if "-tf-" in name else "torch")
+    model = zoo.open_model(name, preset="tiny")
+    pictures = open_dataset(model, data_dir=None, sample_data=True, seed=0, report=lambda _: None)
+    source = model.load_source()
+    of_pictures = source(pictures.feeds([0, 3, 5, 7]))["softmax_tensor"]
+    of_pixels = source(zoo.synthetic_feeds(model.card, range(4), seed=1))["softmax_tensor"]
+    assert 0.5 < np.abs(of_pictures).max() / np.abs(of_pixels).max() < 2.0
 
 
 def test_the_tensorflow_resnet_sees_what_the_torch_one_sees() -> None:

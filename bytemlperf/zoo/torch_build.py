@@ -27,6 +27,7 @@ _TRACE_BATCH = 2
 _OPSET = 20
 _LARGEST_FILE = 1_900_000_000
 _CALIBRATION_BATCH = 4
+_BLOCKS = 8  # along each edge of an image
 
 
 def import_torch() -> Any:
@@ -88,7 +89,8 @@ def calibrate_batch_norm(module: torch.nn.Module, card: Card, seed: int) -> None
     """Give a random network the statistics of its own activations, as a trained one has.
 
     With mean 0 and variance 1 everywhere, activations of a deep random network grow until its
-    softmax is one class and every comparison of outputs is vacuous. One thread computes them: with
+    softmax is one class and every comparison of outputs is vacuous; and with those of random pixels
+    alone they grow so for pictures. One thread computes them: with
     several, their last bits would depend on how many, and the same seed would not be the same model.
     """
     torch = import_torch()
@@ -101,12 +103,24 @@ def calibrate_batch_norm(module: torch.nn.Module, card: Card, seed: int) -> None
     torch.set_num_threads(1)
     try:
         with torch.no_grad():
-            module(*tensors(synthetic_feeds(card, range(_CALIBRATION_BATCH), seed), card))
+            module(*tensors(_pixels_and_pictures(card, seed), card))
     finally:
         torch.set_num_threads(threads)
     module.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+
+
+def _pixels_and_pictures(card: Card, seed: int) -> Feeds:
+    """Images half of random pixels, half of random blocks: in a picture neighbours are alike."""
+    feeds = synthetic_feeds(card, range(_CALIBRATION_BATCH), seed)
+    ((name, pixels),) = feeds.items()
+    blocks = pixels[_CALIBRATION_BATCH // 2 :]
+    for axis, side in enumerate(pixels.shape):
+        if axis and side == max(pixels.shape[1:]):  # height and width, wherever the channels are
+            edge = side // _BLOCKS
+            blocks = blocks.take(np.arange(side) // edge * edge, axis)
+    return {name: np.concatenate([pixels[: _CALIBRATION_BATCH // 2], blocks])}
 
 
 class EagerModule:
