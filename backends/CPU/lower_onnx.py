@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,10 +34,15 @@ def _int8(config: CompileConfig, dataset: Dataset | None) -> Path:
     tools = require("onnxruntime.quantization", extra="onnx", purpose=_PURPOSE)
     source, lower = str(config.model.path), config.cache_dir / "int8.onnx"
     nodes = onnx.load(source, load_external_data=False).graph.node
-    if any(node.op_type == "Conv" for node in nodes):
-        tools.quantize_static(source, str(lower), _Calibration(config, dataset), per_channel=True)
-    else:
-        tools.quantize_dynamic(source, str(lower), per_channel=True)
+    logging.disable(logging.WARNING)  # its advice to optimise the graph first: that comes after
+    try:
+        if any(node.op_type == "Conv" for node in nodes):
+            calibration = _Calibration(config, dataset)
+            tools.quantize_static(source, str(lower), calibration, per_channel=True)
+        else:
+            tools.quantize_dynamic(source, str(lower), per_channel=True)
+    finally:
+        logging.disable(logging.NOTSET)
     return lower
 
 

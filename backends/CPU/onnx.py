@@ -28,6 +28,7 @@ def _compile(config: CompileConfig, dataset: Dataset | None) -> Path:
     if lower := LOWER.get(config.options["precision"]):
         artifact = lower(config, dataset)
     options = ort.SessionOptions()
+    options.log_severity_level = 3  # errors: of a graph in fp16 it says what it cannot fold
     # Layout changes belong to one processor; "extended" stays valid on every one.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(compiled)
