@@ -28,7 +28,14 @@ class Runtime(RuntimeBackend):
     def get_loaded_batch_size(self): return self.loaded
     def predict(self, feeds):
         name = self.model.inputs[0].name
-        return {"name": np.array([name]), "has_core": np.array(["bytemlperf._core" in sys.modules])}
+        has_core = "bytemlperf._core" in sys.modules
+        # The first of them on CPython, and needed where a Python keeps its library there.
+        whole = any(path.endswith(".zip") for path in sys.path)
+        return {
+            "name": np.array([name]),
+            "has_core": np.array([has_core]),
+            "whole_path": np.array([whole]),
+        }
 """
 
 
@@ -66,6 +73,7 @@ def test_an_interpreter_without_this_package(bare_python: Path, tmp_path: Path) 
     assert result.outputs is not None
     assert result.outputs[0]["name"][0] == card.inputs[0].name
     assert not result.outputs[0]["has_core"][0]
+    assert result.outputs[0]["whole_path"][0], "a folder of the interpreter's own path is missing"
 
 
 def run_the_skeleton(python: Path, folder: Path) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -112,7 +113,7 @@ def test_of_a_large_model_fewer_rows_than_a_batch_are_asked() -> None:
     assert failed(ByInput(), rows=2) == {"no answers by input"}
 
 
-def test_a_slow_backend_is_judged_by_fewer_pairs() -> None:
+def test_a_slow_backend_is_judged_by_fewer_inputs() -> None:
     calls = []
 
     class VerySlow(ByInput):
@@ -121,7 +122,17 @@ def test_a_slow_backend_is_judged_by_fewer_pairs() -> None:
             return super().__call__(feeds)
 
     assert failed(VerySlow()) == set()  # what it keeps saves 3 of 123 ms
-    assert len(calls) == 16
+    assert len(calls) == 6 + 4 * 3
+
+
+def test_what_a_backend_does_at_every_other_call_is_no_cache() -> None:
+    calls = itertools.count()
+
+    def collects_garbage(feeds: Any) -> Feeds:
+        time.sleep(0.004 if next(calls) % 2 else 0.0)
+        return compute(feeds)
+
+    assert failed(collects_garbage) == set()
 
 
 def test_modelled_time_is_not_judged() -> None:

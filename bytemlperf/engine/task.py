@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -150,8 +151,15 @@ class Task:
             # A library's path and configuration say it all.
             self.runtime() if issubclass(self.runtime_class, NativeRuntime) else self._movable(),
             python=self.request.backend_python,
-            log_dir=self.report_file.parent / "runs" / "isolated",
+            log_dir=self._isolated_logs,
         )
+
+    @cached_property
+    def _isolated_logs(self) -> Path:
+        """Where the processes of this task write; what an earlier one's wrote is not among it."""
+        folder = self.report_file.parent / "runs" / "isolated"
+        shutil.rmtree(folder, ignore_errors=True)
+        return folder
 
     def _movable(self) -> partial[RuntimeBackend] | partial[NativeRuntime]:
         """Return the runtime as a process of its own can be sent it."""

@@ -56,7 +56,7 @@ class Bridge:
         # Read-only: a backend that writes to its inputs is to fail here.
         self._inputs = mmap.mmap(inputs, 0, prot=mmap.PROT_READ)
         self._results_fd = results
-        self._results: mmap.mmap | None = None
+        self._results: memoryview | None = None
         self._wake_child, self._wake_parent = wake_child, wake_parent
         self._layouts, self._slot_bytes, self._prepare = layouts, slot_bytes, prepare
         self._batches: dict[tuple[int, int, int], Any] = {}
@@ -184,7 +184,7 @@ class Bridge:
         self.longs[base + 4] = start
         self.longs[base + 5] = size
 
-    def _reserve(self, slot: int, size: int) -> tuple[int, mmap.mmap]:
+    def _reserve(self, slot: int, size: int) -> tuple[int, memoryview]:
         """Return where a result goes: (offset, memory). The file grows where a slot's room is too
         small.
         """
@@ -193,7 +193,8 @@ class Bridge:
             offset, room = self._results_end, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
             self._results_end += room
             os.ftruncate(self._results_fd, self._results_end)
-            self._results = mmap.mmap(self._results_fd, self._results_end)
+            # PyPy's mmap takes bytes alone, its memoryview whatever has a buffer.
+            self._results = memoryview(mmap.mmap(self._results_fd, self._results_end))
             self._room[slot] = (offset, room)
         return offset, self._results
 
