@@ -114,8 +114,12 @@ def _answers(result: Result) -> list[Mapping[str, Array]]:
     return answers
 
 
-def distance(one: Mapping[str, Array], other: Mapping[str, Array]) -> float:
-    """Return the largest absolute difference over all outputs; a NaN equals a NaN only."""
+def distance(
+    one: Mapping[str, Array], other: Mapping[str, Array], scales: Mapping[str, float] | None = None
+) -> float:
+    """Return the largest absolute difference over all outputs, in units of ``scales`` where an
+    output has one; a NaN equals a NaN only.
+    """
     largest = 0.0
     for name in one.keys() | other.keys():
         if name not in one or name not in other or one[name].shape != other[name].shape:
@@ -124,7 +128,8 @@ def distance(one: Mapping[str, Array], other: Mapping[str, Array]) -> float:
         with np.errstate(invalid="ignore"):
             differences = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
         if differences.size:
-            largest = max(largest, float(np.nan_to_num(differences, nan=np.inf).max()))
+            scale = scales.get(name, 1.0) if scales else 1.0
+            largest = max(largest, float(np.nan_to_num(differences, nan=np.inf).max()) / scale)
     return largest
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from bytemlperf import _numeric
 from bytemlperf.backend import Array
 from bytemlperf.errors import BytemlperfError
+from bytemlperf.tolerance import Tolerance
 
 _SIXTEEN_BITS = ("float16", "bfloat16")
 _SCANNED = {*_SIXTEEN_BITS, "float32", "float64", "int32", "int64", "uint8"}
@@ -161,11 +162,13 @@ class NumericReport:
         found.sort(key=lambda w: -math.inf if math.isnan(w.max_diff) else -w.max_diff)
         return tuple(found[:_WORST])
 
-    def within(self, tolerance: float) -> bool:
-        """True where every |d| is at most ``tolerance`` and the candidate lost no finite value."""
-        return (
-            self.overall.elements > 0 and self.overall.finite and self.overall.max_diff <= tolerance
-        )
+    def within(self, tolerance: float | Tolerance) -> bool:
+        """True where every |d| is accepted (a number: for all outputs) and the candidate lost no
+        finite value.
+        """
+        accepted = tolerance if isinstance(tolerance, Tolerance) else Tolerance(tolerance)
+        near = all(d.max_diff <= accepted.of(name) for name, d in self.outputs.items())
+        return self.overall.elements > 0 and self.overall.finite and near
 
 
 def difference(reference: Array, candidate: Array) -> Difference:

@@ -55,6 +55,7 @@ ORDER = (
     "",  # bytemlperf itself: the library's names
     "selftest",
     "honesty",
+    "tolerance",
     "numeric",
     "load",
     "workload",

@@ -8,6 +8,7 @@ import numpy as np
 
 from bytemlperf.backend import Array
 from bytemlperf.datasets import Synthetic, open_dataset
+from bytemlperf.engine.accepted import accepted
 from bytemlperf.engine.estimate import HOST_FLOPS
 from bytemlperf.engine.reference import MOST_COMPARED, numeric_samples
 from bytemlperf.engine.sampling import opened, run_samples
@@ -24,6 +25,7 @@ from bytemlperf.report.schema import (
     VerdictDetail,
 )
 from bytemlperf.screen import Step
+from bytemlperf.tolerance import Tolerance
 
 # Without labelled data it takes what about this many seconds of the reference allow.
 _NUMERIC_BUDGET_S = 15.0
@@ -118,7 +120,7 @@ def _output(task: Task, sample: int, name: str) -> Array:
 def score_numeric(task: Task, step: Step) -> str:
     """How far the backend's outputs are from the reference, sample by sample."""
     found = compare(_computed(task, task.reference), _computed(task, task.outputs))
-    overall, tolerance = found.overall, task.card.tolerance_at(task.compiled.precision)
+    overall, tolerance = found.overall, accepted(task)
     within = found.within(tolerance)
     block = _accuracy_block(task)
     block.mean_diff, block.std_diff, block.max_diff = (
@@ -132,7 +134,9 @@ def score_numeric(task: Task, step: Step) -> str:
         data=opened(task).name,
         samples=found.samples,
         outputs=_by_output(found),
-        tolerance=tolerance,
+        tolerance=tolerance.value,
+        tolerance_definition=tolerance.definition,
+        tolerance_by_output={name: tolerance.of(name) for name in found.outputs},
         within_tolerance=within,
         verdict=_numeric_verdict(task, found, tolerance),
         worst=[f"sample {w.sample}, {w.output}: {w.max_diff:.4g}" for w in found.worst],
@@ -141,7 +145,7 @@ def score_numeric(task: Task, step: Step) -> str:
     block.diff_dist = _plot(task, found, tolerance)
     return (
         f"max |diff| {overall.max_diff:.3g} over {found.samples} samples, "
-        f"{'within' if within else 'outside'} tolerance {tolerance:g}"
+        f"{'within' if within else 'outside'} tolerance {tolerance}"
     )
 
 
@@ -160,10 +164,9 @@ def _computed(task: Task, outputs: Outputs) -> Outputs:
     return computed
 
 
-def _numeric_verdict(task: Task, found: NumericReport, tolerance: float) -> VerdictDetail:
-    """A difference makes the run invalid where the card says what is accepted at this precision."""
-    precision, overall = task.compiled.precision, found.overall
-    stated = task.card.states_tolerance(precision)
+def _numeric_verdict(task: Task, found: NumericReport, tolerance: Tolerance) -> VerdictDetail:
+    """A difference makes the run invalid where it is said what is accepted at this precision."""
+    precision, overall, stated = task.compiled.precision, found.overall, tolerance.stated
     judged = stated or not found.within(math.inf)
     detail = f"largest difference {overall.max_diff:.3g} over {found.samples} samples"
     if not overall.finite:
@@ -171,7 +174,7 @@ def _numeric_verdict(task: Task, found: NumericReport, tolerance: float) -> Verd
     return VerdictDetail(
         name="numeric",
         ok=found.within(tolerance),
-        detail=f"{detail}, tolerance {tolerance:g}"
+        detail=f"{detail}, tolerance {tolerance}"
         + ("" if stated else f" at {task.card.precision}; the card has none at {precision}"),
         remedy=f"the outputs are not those of {task.model.source_name}: look at the worst samples"
         if judged
@@ -180,14 +183,14 @@ def _numeric_verdict(task: Task, found: NumericReport, tolerance: float) -> Verd
     )
 
 
-def _plot(task: Task, found: NumericReport, tolerance: float) -> str | None:
+def _plot(task: Task, found: NumericReport, tolerance: Tolerance) -> str | None:
     """Draw the differences beside the report; None where there is no package to draw with."""
     precision = task.compiled.precision.lower().replace("/", "-")
     file = task.report_file.parent / f"{task.card.name}-to-{precision}.png"
     simulated = " (SIMULATED, a device model)" if task.simulated else ""
     title = f"{task.card.title} on {task.request.backend.name}, {precision}{simulated}"
     try:
-        draw(found, tolerance, title, file)
+        draw(found, tolerance.largest, title, file)
     except MissingExtra as missing:
         task.screen.say(f"no plot of the differences: {missing}")
         return None

@@ -12,6 +12,7 @@ import numpy as np
 from bytemlperf.backend import Array
 from bytemlperf.datasets import Synthetic
 from bytemlperf.device import NativeBackend
+from bytemlperf.engine.accepted import accepted
 from bytemlperf.engine.estimate import HOST_FLOPS
 from bytemlperf.engine.task import Task
 from bytemlperf.honesty import check_honesty, distance
@@ -46,7 +47,7 @@ def check_backend(task: Task, step: Step) -> str:
         Synthetic(task.card, _ENOUGH_INPUTS, task.workload.seed + _SEED_SHIFT).feeds,
         batch_size=size,
         rows=rows,
-        tolerance=task.card.tolerance_at(task.compiled.precision),
+        tolerance=accepted(task).largest,
         shared=frozenset(t.name for t in task.card.inputs if not t.batched),
         timed=not task.simulated,
         progress=lambda seen: step.update(said, seen.fraction),
@@ -94,7 +95,7 @@ class Replies:
     ) -> None:
         self.first_s = first_s
         self._percent = task.workload.verify_percent
-        self._tolerance = task.card.tolerance_at(task.compiled.precision)
+        self._tolerance = accepted(task)
         self._expected = expected
         self._referenced = referenced
         self._size = size
@@ -150,18 +151,22 @@ class Replies:
         assert isinstance(result.outputs, dict)
         period = len(self._expected)
         differences = {
-            query: distance(expected, {n: outputs[n] for n in expected if n in outputs})
+            query: distance(
+                expected,
+                {n: outputs[n] for n in expected if n in outputs},
+                self._tolerance.scales,
+            )
             for query, outputs in sorted(result.outputs.items())
             if (expected := self._expected[query % period])
         }
-        wrong = {q: d for q, d in differences.items() if not d <= self._tolerance}
+        wrong = {q: d for q, d in differences.items() if not d <= self._tolerance.value}
         sources = ["the reference"] if self._referenced else []
         if self._referenced < period:
             sources.append("what the backend answers without load")
         detail = (
             f"{len(differences)} of {result.completed} replies held against "
             f"{' and, where it has none, '.join(sources)}: {len(wrong)} differ by more than "
-            f"{self._tolerance:g}"
+            f"{self._tolerance}"
         )
         if wrong:
             query, largest = max(wrong.items(), key=lambda item: item[1])
@@ -180,7 +185,7 @@ def _reference(task: Task, samples: Sequence[int]) -> Mapping[str, Array]:
     """The reference's outputs of a query; empty where this backend cannot be held against them."""
     numeric = task.report.details.numeric
     met = numeric is not None and numeric.within_tolerance
-    stated = task.card.states_tolerance(task.compiled.precision)
+    stated = accepted(task).stated
     whole = task.compiled.padding_mask is None
     if not (met and stated and whole and samples and all(s in task.reference for s in samples)):
         return {}

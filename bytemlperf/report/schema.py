@@ -209,6 +209,10 @@ class NumericDetail(_Block):
     samples: int
     outputs: dict[str, OutputDifference]
     tolerance: float
+    tolerance_definition: str = "|d| <= tolerance"
+    tolerance_by_output: dict[str, float] = Field(
+        default_factory=dict, description="largest accepted |d| of each output, absolute"
+    )
     within_tolerance: bool
     verdict: VerdictDetail | None = None
     worst: list[str]

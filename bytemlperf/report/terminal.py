@@ -91,9 +91,10 @@ def _facts(console: Console, report: Report) -> None:
     if details.numeric and report.accuracy:
         numeric = details.numeric
         verdict = "[green]within[/]" if numeric.within_tolerance else "[yellow]outside[/]"
+        relative = " of each output's RMS" if "mean(r**2)" in numeric.tolerance_definition else ""
         console.print(
             f"numeric  max |diff| {report.accuracy.max_diff:.3g}, mean "
-            f"{report.accuracy.mean_diff:.3g}: {verdict} tolerance {numeric.tolerance:g} "
+            f"{report.accuracy.mean_diff:.3g}: {verdict} tolerance {numeric.tolerance:g}{relative} "
             f"({numeric.samples} samples against {escape(numeric.reference)})",
             soft_wrap=True,
         )

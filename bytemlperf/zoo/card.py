@@ -88,6 +88,11 @@ class Card(BaseModel):
     tolerances: dict[str, float] = Field(
         default_factory=dict, description="the same at other precisions, e.g. 'int8/bf16'"
     )
+    relative_tolerances: dict[str, float] = Field(
+        default_factory=dict,
+        description="by precision, for a user's checkpoint: of the RMS of each output, where the "
+        "general rule does not fit",
+    )
 
     def tolerance_at(self, precision: str) -> float:
         """Largest accepted absolute difference of an output computed at ``precision``.

@@ -159,7 +159,8 @@ def _key(card: Card, preset: str, weights: Path | None, seed: int) -> str:
     return content_key(
         {
             "schema": _SCHEMA,
-            "card": card.model_dump(exclude={"tolerances"}),  # they decide nothing of a build
+            # Tolerances decide nothing of a build.
+            "card": card.model_dump(exclude={"tolerances", "relative_tolerances"}),
             "preset": preset,
             "weights": weights_sha256(weights) if weights else f"seed {seed}",
             "code": _code("bytemlperf.model_zoo") | _code("bytemlperf.zoo"),
