@@ -5,16 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bytemlperf import _core
-from bytemlperf.errors import UsageError
+from bytemlperf.errors import UsageError, check_whole
 
 
 @dataclass(frozen=True)
 class Dynamic:
     """Merges waiting queries, as a production server does.
 
-    A batch closes when it has ``max_samples``, or ``max_delay`` seconds after its oldest query was
-    submitted. One that closes early is cut to the largest of the ``preferred`` sizes that it
-    reaches; the rest begins the next batch. A query is never split.
+    A batch closes when it has ``max_samples``, when the next query has no room in it, or
+    ``max_delay`` seconds after its oldest query was submitted. One that closes by the delay is cut
+    to the largest of the ``preferred`` sizes that it reaches; the rest begins the next batch,
+    whichever instance forms it. A query is never split.
+
+    Args:
+        max_samples: samples of the largest batch.
+        max_delay: seconds.
+        preferred: sizes in samples.
+
+    Raises:
+        UsageError: for figures that no batch can have.
     """
 
     max_samples: int
@@ -22,8 +31,7 @@ class Dynamic:
     preferred: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.max_samples < 1:
-            raise UsageError(f"max_samples must be 1 or more, not {self.max_samples!r}")
+        check_whole("max_samples", self.max_samples, 1, (1 << 32) - 1)
         if not 0 <= self.max_delay < 1e6:
             raise UsageError(f"max_delay is a number of seconds, not {self.max_delay!r}")
         if any(not 1 <= size <= self.max_samples for size in self.preferred):

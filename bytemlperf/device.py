@@ -9,6 +9,7 @@ from os import PathLike, fspath
 from typing import Any, Protocol
 
 from bytemlperf import _core
+from bytemlperf.errors import UsageError
 
 
 class ServiceTime(Protocol):
@@ -17,8 +18,25 @@ class ServiceTime(Protocol):
     def to_core(self) -> _core.ServiceTime: ...
 
 
+class _Checked:
+    """Refuses figures that no device can have when they are given, not when they are run."""
+
+    def to_core(self) -> Any:
+        raise NotImplementedError
+
+    def __post_init__(self) -> None:
+        try:
+            self.to_core()
+        except ValueError as error:
+            raise UsageError(f"{self!r}: {error}") from error
+        except (TypeError, AttributeError) as error:
+            raise UsageError(f"{self!r}: {self._takes}") from error
+
+    _takes = "times are numbers of seconds"
+
+
 @dataclass(frozen=True)
-class Deterministic:
+class Deterministic(_Checked):
     """Every batch takes ``seconds``."""
 
     seconds: float
@@ -28,7 +46,7 @@ class Deterministic:
 
 
 @dataclass(frozen=True)
-class Exponential:
+class Exponential(_Checked):
     """Exponential service times of the given ``mean`` in seconds."""
 
     mean: float
@@ -38,7 +56,7 @@ class Exponential:
 
 
 @dataclass(frozen=True)
-class Lognormal:
+class Lognormal(_Checked):
     """Lognormal service times: ``mean`` in seconds and coefficient of variation ``cv``."""
 
     mean: float
@@ -49,7 +67,7 @@ class Lognormal:
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(_Checked):
     """Seconds by samples in the batch; linear between entries, proportional outside them."""
 
     seconds: Mapping[int, float] = field(hash=False)
@@ -59,15 +77,32 @@ class Table:
 
 
 @dataclass(frozen=True)
-class SimulatedDevice:
+class SimulatedDevice(_Checked):
     """A device with ``servers`` slots and modelled service times, first come, first served.
 
-    ``stall=(at, seconds)``: no service begins in that time, counted from the window's start.
+    Args:
+        service: how long a batch takes: :class:`Deterministic`, :class:`Exponential`,
+            :class:`Lognormal` or :class:`Table`.
+        servers: batches that it runs at once.
+        stall: ``(at, seconds)``: no service begins in that time, counted from the window's start.
+
+    Raises:
+        UsageError: for figures that no device can have.
     """
 
     service: ServiceTime
     servers: int = 1
     stall: tuple[float, float] | None = None
+
+    _takes = (
+        "service is a Deterministic, Exponential, Lognormal or Table, servers a whole number, "
+        "stall (at, seconds)"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stall is not None and not (self.stall[0] >= 0 and self.stall[1] > 0):
+            raise UsageError(f"{self!r}: a stall begins at 0 s or later and lasts more than 0 s")
 
     def to_core(self) -> _core.DeviceModel:
         return _core.DeviceModel(self.service.to_core(), self.servers, self.stall)

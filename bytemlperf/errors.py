@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from numbers import Integral
 
 
 class BytemlperfError(Exception):
@@ -41,6 +42,16 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     by_fold = {k.casefold(): k for k in known}
     close = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.5)
     return f"; did you mean {by_fold[close[0]]!r}?" if close else ""
+
+
+def check_whole(name: str, value: object, lowest: int, highest: int) -> None:
+    """Refuse an argument that is no whole number between the two (numpy's integers are).
+
+    Raises:
+        UsageError: naming the argument.
+    """
+    if not isinstance(value, Integral) or not lowest <= int(value) <= highest:
+        raise UsageError(f"{name} is a whole number from {lowest} to {highest}, not {value!r}")
 
 
 class BackendError(BytemlperfError):

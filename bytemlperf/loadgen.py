@@ -16,7 +16,7 @@ import numpy as np
 from bytemlperf import _core
 from bytemlperf.batching import Dynamic
 from bytemlperf.device import NativeBackend, NullBackend, SimulatedDevice
-from bytemlperf.errors import BackendError, UsageError
+from bytemlperf.errors import BackendError, UsageError, check_whole
 from bytemlperf.instances import in_flight, instance_maker
 from bytemlperf.isolation import Isolated
 from bytemlperf.outcome import Driven, result_of
@@ -36,6 +36,7 @@ __all__ = ["LoadGenerator", "Progress", "RunInterrupted", "measure"]
 
 _POLL_NS = 50_000_000
 _MEASURE_BOUND_S = 10.0
+_MOST_SAMPLES = (1 << 32) - 1
 
 ClockName = Literal["auto", "tsc", "monotonic", "virtual"]
 
@@ -83,10 +84,8 @@ class LoadGenerator:
         clock: ClockName = "auto",
         pin: Pin | None = None,
     ) -> None:
-        if batch_size < 1:
-            raise UsageError(f"batch_size must be 1 or more, not {batch_size!r}")
-        if not 1 <= instances <= 1024:
-            raise UsageError(f"instances must lie between 1 and 1024, not {instances!r}")
+        check_whole("batch_size", batch_size, 1, _MOST_SAMPLES)
+        check_whole("instances", instances, 1, 1024)
         if clock == "virtual" and not isinstance(backend, SimulatedDevice):
             raise UsageError("clock='virtual' needs a SimulatedDevice as the backend")
         if isinstance(samples, QueryMix) and batch_size != 1:
@@ -165,6 +164,8 @@ class LoadGenerator:
         )
         if warmup < 0:
             raise UsageError(f"warmup must not be negative, not {warmup!r}")
+        check_whole("seed", seed, 0, (1 << 64) - 1)
+        check_whole("stamps", stamps, 0, 1 << 48)
         if not 0.0 <= keep_outputs <= 1.0:
             raise UsageError(f"keep_outputs is True, False or a share, not {keep_outputs!r}")
         if timeout is not None and not 0 < timeout < 1e6:

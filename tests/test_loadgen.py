@@ -392,3 +392,40 @@ def test_stamps_become_a_table_of_queries() -> None:
     assert set(table) == {
         "query", "client", "instance", "intended", "submitted", "ready", "entered", "completed",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: bmp.Deterministic(-1.0), r"Deterministic\(seconds=-1.0\): a service time"),
+        (lambda: bmp.Exponential("x"), "times are numbers of seconds"),
+        (lambda: bmp.Lognormal(1.0, cv=-1.0), "cv must not be negative"),
+        (lambda: bmp.Table({}), "batches of 1 or more"),
+        (lambda: bmp.SimulatedDevice(0.1), "service is a Deterministic, "),
+        (lambda: bmp.SimulatedDevice(bmp.Deterministic(0.1), servers=0), "at least one server"),
+        (lambda: bmp.SimulatedDevice(bmp.Deterministic(0.1), stall=(1.0, -1.0)), "a stall begins"),
+        (lambda: bmp.Dynamic("4", 0.1), "max_samples is a whole number"),
+        (lambda: bmp.LoadGenerator(print, batch_size="4"), "batch_size is a whole number"),
+        (lambda: bmp.LoadGenerator(print, instances=1.5), "instances is a whole number"),
+    ],
+)
+def test_figures_that_cannot_be_are_refused_where_they_are_given(build: Any, message: str) -> None:
+    with pytest.raises(bmp.UsageError, match=message):
+        build()
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"pattern": "poisson", "queries": 1}, r"an object such as Poisson\(100\), not 'poisson'"),
+        ({"pattern": bmp.Poisson, "queries": 1}, "an object such as"),
+        ({"queries": 2.5}, "queries is a whole number"),
+        ({"queries": 1, "seed": -1}, "seed is a whole number"),
+        ({"queries": 1, "stamps": -1}, "stamps is a whole number"),
+    ],
+)
+def test_what_no_run_can_do_is_refused(asked: dict[str, Any], message: str) -> None:
+    with bmp.LoadGenerator(bmp.NullBackend()) as gen:
+        with pytest.raises(bmp.UsageError, match=message):
+            gen.run(**{"pattern": bmp.ClosedLoop(), **asked})
+        assert gen.run(bmp.ClosedLoop(), queries=1).completed == 1

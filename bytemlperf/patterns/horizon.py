@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bytemlperf.errors import UsageError
+from bytemlperf.errors import UsageError, check_whole
 
 if TYPE_CHECKING:
     from bytemlperf.patterns.base import Pattern
@@ -57,6 +57,10 @@ def horizon_of(
     Raises:
         UsageError: where it does not.
     """
+    if isinstance(pattern, type) or not hasattr(pattern, "to_core"):
+        raise UsageError(f"a pattern is an object such as Poisson(100), not {pattern!r}")
+    if queries is not None:
+        check_whole("queries", queries, 1, (1 << 63) - 1)
     if pattern.length_ns is not None:
         if queries is not None or duration is not None or p99_within is not None:
             raise UsageError(
@@ -71,8 +75,6 @@ def horizon_of(
         max_duration = max_duration or _DEFAULT_BOUND_S
     elif (queries is None) == (duration is None):
         raise UsageError("give exactly one of queries and duration")
-    elif queries is not None and queries < 1:
-        raise UsageError(f"queries must be 1 or more, not {queries!r}")
     seconds = [s for s in (duration, max_duration) if s is not None]
     if any(not 0 < s < 1e9 for s in seconds):
         raise UsageError(f"a duration is a positive number of seconds, not {min(seconds)!r}")
