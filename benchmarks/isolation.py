@@ -1,9 +1,11 @@
 """A backend in a process of its own beside the same one in this process.
 
-``python benchmarks/isolation.py [--pairs 15]``
+``python benchmarks/isolation.py [--pairs 15]`` prints the table of docs/isolation.md;
+``python benchmarks/write_docs.py --only isolation.py`` writes it there.
 
 One client in closed loop. The period is the time from one submission to the next: what a query
-costs its client, both ways over the bridge included. The tensor's backend reads all of it.
+costs its client, both ways over the bridge included. The tensor's backend reads all of it. The
+shared library is csrc/examples/doubler.c.
 """
 
 from __future__ import annotations
@@ -11,7 +13,10 @@ from __future__ import annotations
 import os
 import pickle
 import statistics
+import subprocess
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,13 +59,30 @@ def pickled(array: Any, rounds: int = 200) -> float:
     return statistics.median(times) * 1e-3
 
 
+def doubler(folder: str) -> bmp.NativeBackend:
+    """Compile the example in C."""
+    source = Path(__file__).parent.parent / "csrc" / "examples" / "doubler.c"
+    library = Path(folder) / "doubler.so"
+    flags = ("-std=c11", "-O2", "-shared", "-fPIC", f"-I{bmp.get_include()}")
+    subprocess.run(["cc", *flags, str(source), "-o", str(library)], check=True)
+    return bmp.NativeBackend(library)
+
+
 def measure(pairs: int) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        return measured(pairs, doubler(folder))
+
+
+def measured(pairs: int, native: bmp.NativeBackend) -> str:
     null = Row("period of an empty query, isolated", "in this process", "us")
     added = Row("what the bridge adds to it", "what it may", "us", "< 1")
     hop = Row("hop p50 (round trip less service)", "hop p99", "us")
     tensor = Row("period with a tensor of 150 KB, isolated", "in this process", "us")
     moved = Row("what the bridge adds to it", "pickle and unpickle alone", "us")
     service = Row("service time of that, isolated", "in this process", "us", "about 1")
+    library = Row("period of a shared library's query, isolated", "in this process", "us")
+    called = Row("what the bridge adds to it", "what it may", "us", "< 1")
+    within = Row("service time of that, isolated", "in this process", "us")
     for _ in range(pairs):
         result, isolated_us = run(bmp.Isolated(nothing), SMALL)
         _, here_us = run(nothing, SMALL)
@@ -73,10 +95,15 @@ def measure(pairs: int) -> str:
         tensor.add(isolated_us, here_us)
         moved.add(isolated_us - here_us, pickled(TENSOR["x"][:1]))
         service.add(1e6 * result.service_time.p50, 1e6 * here.service_time.p50)
+        result, isolated_us = run(bmp.Isolated(native), SMALL)
+        here, here_us = run(native, SMALL)
+        library.add(isolated_us, here_us)
+        called.add(isolated_us - here_us, ALLOWED_US)
+        within.add(1e6 * result.service_time.p50, 1e6 * here.service_time.p50)
     worst = max(ours for ours, _ in added.pairs)
     load = os.getloadavg()[0]
     return (
-        table([null, added, hop, tensor, moved, service])
+        table([null, added, hop, tensor, moved, service, library, called, within])
         + f"\n\nThe largest of the {pairs} medians that the bridge added to an empty query is "
         f"{worst:.1f} us. Load average of the host at the end: {load:.1f}."
     )

@@ -1,4 +1,5 @@
-"""Runs the benchmarks of the generator and writes ``docs/benchmarks.md`` from what they print.
+"""Runs the benchmarks of the generator and writes ``docs/benchmarks.md`` from what they print, and
+the last section of ``docs/isolation.md``.
 
 ``python benchmarks/write_docs.py [--pairs 15] [--only gil.py]``      half an hour on an idle host
 """
@@ -15,6 +16,7 @@ from bytemlperf import host
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
+ISOLATION = HERE.parent / "docs" / "isolation.md"
 SECTIONS = (  # title, program, times as many pairs: a ratio near 1, or of tails, needs more pairs
     ("What the generator costs", "overhead.py", 1),
     ("Beside MLPerf LoadGen", "against_loadgen.py", 1),
@@ -53,6 +55,10 @@ def main() -> None:
         "--only", action="append", help="measure this program anew and keep the other sections"
     )
     options = parser.parse_args()
+    if not options.only or "isolation.py" in options.only:
+        head = ISOLATION.read_text(encoding="utf-8").partition("## Measured\n")[0]
+        measured = section("Measured", "isolation.py", "--pairs", str(options.pairs))
+        ISOLATION.write_text(head + measured, encoding="utf-8")
     kept = PAGE.read_text(encoding="utf-8").split("## ")[1:] if options.only else []
     page = {part.partition("\n")[0]: "## " + part.rstrip() + "\n" for part in kept}
     for title, program, times in SECTIONS:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import bytemlperf
 from bytemlperf.conformance import CHECKS, Limits, check_backend
 from bytemlperf.conformance.bench import Bench, CheckFailed
 from bytemlperf.conformance.child import row_of
@@ -26,6 +29,7 @@ from bytemlperf.workload import Workload
 
 pytest.importorskip("onnx")
 
+SKELETONS = Path(bytemlperf.__file__).parent / "skeletons"
 LIMITS = Limits(check_s=20.0, leak_s=10.0, leak_calls=2000)
 
 COMPILE = """
@@ -229,6 +233,47 @@ def test_a_death_is_a_row_and_the_rest_says_why_it_did_not_run(
     assert rows["leak"].outcome == "not run"
     assert "did not pass" in rows["leak"].detail
     assert read_stamp(find_backend("PLANTED", tmp_path)) == found
+
+
+IN_C = "    outputs->count = 1;\n"
+FILL = """
+#include <unistd.h>
+#include <pthread.h>
+static void* fill(void* logits) { usleep(20000); ((float*)logits)[0] = 0; return NULL; }
+"""
+NATIVE_FAULTS = {
+    "first call": ("*(volatile int*)(intptr_t)(batch->samples - 1) = 1;", "crashed", "SIGSEGV"),
+    "host outputs": ("pthread_t t; pthread_create(&t, NULL, fill, self->logits); pthread_detach(t);",
+                     "failed", "output 'logits' changed after the call had returned"),
+    "host outputs, inputs": ("((float*)image->data)[0] = 7;", "failed",
+                             "input 'image' was written to"),
+    "shapes": ("self->shape[1] = 9;", "failed", r"expected shape \[4, 10\], got \[4, 9\]"),
+    "tail batches": ("self->shape[0] = self->batch;", "failed", "4 rows for a batch of 1 samples"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NATIVE_FAULTS)
+def test_a_fault_of_a_shared_library_is_caught_by_name(
+    name: str, compiled: Callable[..., Path], tmp_path: Path
+) -> None:
+    fault, outcome, message = NATIVE_FAULTS[name]
+    backend = tmp_path / "ACME"
+    shutil.copytree(SKELETONS / "native", backend)
+    source = backend / "acme.c"
+    code = source.read_text().replace(IN_C, f"{IN_C}    {fault}\n")
+    source.write_text(FILL + code)
+    compiled(source, backend, "-D_DEFAULT_SOURCE", "-Wno-unused-function").rename(
+        backend / "libacme.so"
+    )
+    request = Request(
+        Workload.load("digits-onnx-fp32").with_changes(batch_sizes=[1, 4]),
+        find_backend("ACME", tmp_path),
+    )
+    check = name.partition(",")[0]
+    found = check_backend(request, "test", LIMITS, [check])
+    row = found.checks[-1]
+    assert (row.name, row.outcome) == (check, outcome), found.checks
+    assert re.search(message, row.detail), row.detail
 
 
 def test_after_a_crash_the_other_checks_still_run(tmp_path: Path) -> None:

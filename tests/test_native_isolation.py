@@ -76,13 +76,23 @@ def test_queries_are_merged_and_it_is_loaded_for_the_largest_batch(
     assert [outputs["y"].item() for outputs in result.outputs or []] == [6.0] * 3
 
 
-def test_ready_queries_and_bfloat16(libraries: dict[str, Path]) -> None:
+def test_ready_queries(libraries: dict[str, Path]) -> None:
     ready = [{"x": X[:2]}, {"x": X[4:5]}]
-    result = run(libraries["synchronous"], "bfloat16", ready, queries=4, batch_size=2)
+    result = run(libraries["synchronous"], samples=ready, queries=4, batch_size=2)
     assert result.errors == 0, result.error_types
     for outputs, query in zip(result.outputs or [], ready * 2, strict=True):
-        assert outputs["y"].dtype == np.float32  # numpy has no bfloat16: widened, nothing is lost
         np.testing.assert_array_equal(outputs["y"], 2 * query["x"])
+
+
+def test_bfloat16_is_widened_here_and_there(libraries: dict[str, Path]) -> None:
+    """numpy does not have it; nothing is lost."""
+    backend = bmp.NativeBackend(libraries["synchronous"], {"deed": "bfloat16"})
+    for kind in (backend, bmp.Isolated(backend)):
+        with bmp.LoadGenerator(kind, {"x": X}, batch_size=2) as generator:
+            result = generator.run(bmp.ClosedLoop(), queries=10, keep_outputs=True)
+        assert result.outputs is not None
+        assert result.outputs[0]["y"].dtype == np.float32
+        check_outputs(result, 2)
 
 
 DEATHS = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +18,12 @@ from bytemlperf.device import NativeBackend
 from bytemlperf.engine.feeding import columns
 from bytemlperf.engine.task import Task
 from bytemlperf.honesty import check_honesty
+from bytemlperf.isolation.bytemlperf_child.native import (
+    Instance,
+    Library,
+    SynchronousInstance,
+    load_native,
+)
 from bytemlperf.loadgen import LoadGenerator
 from bytemlperf.patterns import ClosedLoop
 from bytemlperf.result import Result, Verdict
@@ -145,7 +151,7 @@ class Bench:
         """
         build = self.task.runtime()
         if isinstance(build, NativeBackend):
-            raise NotApplicable("native: the load generator checks it on every call")
+            raise NotApplicable("native: it has no Python object")
         runtime = build()
         runtime.load(batch_size)
         try:
@@ -153,11 +159,47 @@ class Bench:
         finally:
             runtime.unload()
 
+    @contextmanager
+    def caller(self, batch_size: int) -> Iterator[Callable[[Feeds], Mapping[str, Array]]]:
+        """Load one instance on this thread, and yield a function that runs a batch on it. Outputs
+        are the backend's own memory (a copy where that is only lent to ``done``)."""
+        build = self.task.runtime()
+        if not isinstance(build, NativeBackend):
+            with self.instance(batch_size) as runtime:
+                yield lambda feeds: call(runtime, feeds)
+            return
+        path, config = build.as_text()
+        native = load_native(Library(path), config, batch_size)
+        try:
+            yield lambda feeds: _call_native(native, feeds, batch_size)
+        finally:
+            native.unload()
+
+
+def _call_native(native: Instance, feeds: Feeds, samples: int) -> Mapping[str, Array]:
+    batch = native.prepare(feeds, samples)
+    if isinstance(native, SynchronousInstance):
+        return named_arrays(native.call(batch))
+    return _when_done(
+        lambda done: native.call(
+            batch, lambda outputs, error: done(outputs and _copied(outputs), error)
+        )
+    )
+
+
+def _copied(outputs: Mapping[str, Array]) -> Mapping[str, Array]:
+    return {name: array.copy() for name, array in outputs.items()}
+
 
 def call(runtime: Any, feeds: Feeds) -> Mapping[str, Array]:
     """Run one batch by hand, through submit() where the backend has it."""
     if not hasattr(runtime, "submit"):
         return named_arrays(runtime.predict(feeds))
+    return _when_done(lambda done: runtime.submit(feeds, done))
+
+
+def _when_done(submit: Callable[[Callable[..., None]], Any]) -> Mapping[str, Array]:
+    """Submit a batch and wait until it has completed."""
     completed = threading.Event()
     found: list[Any] = []
 
@@ -165,7 +207,7 @@ def call(runtime: Any, feeds: Feeds) -> Mapping[str, Array]:
         found.append(error or outputs)
         completed.set()
 
-    runtime.submit(feeds, done)
+    submit(done)
     completed.wait()
     if isinstance(found[0], BaseException):
         raise found[0]

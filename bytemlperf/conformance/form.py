@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bytemlperf.backend import Array
-from bytemlperf.conformance.bench import Bench, CheckFailed, NotApplicable, call
+from bytemlperf.conformance.bench import Bench, CheckFailed, NotApplicable
 
 # A device that is still writing has written by then.
 _LATER_S = 0.05
@@ -60,8 +60,8 @@ def host_outputs(bench: Bench) -> str:
     before = {name: array.copy() for name, array in feeds.items()}
     for array in feeds.values():
         array.flags.writeable = False
-    with bench.instance(bench.size) as runtime:
-        outputs = call(runtime, feeds)
+    with bench.caller(bench.size) as run:
+        outputs = run(feeds)
         returned = {name: array.copy() for name, array in outputs.items()}
         time.sleep(_LATER_S)
         for name, array in outputs.items():

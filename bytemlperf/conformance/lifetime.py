@@ -17,6 +17,7 @@ from bytemlperf.conformance.form import must_fit
 from bytemlperf.conformance.values import must_agree
 from bytemlperf.device import NativeBackend
 from bytemlperf.instances import in_flight
+from bytemlperf.isolation.bytemlperf_child.native import Library
 from bytemlperf.loadgen import LoadGenerator
 from bytemlperf.patterns import ClosedLoop
 
@@ -52,7 +53,10 @@ def instances(bench: Bench) -> str:
 def completion(bench: Bench) -> str:
     """Each batch completes once, from whatever thread, with as many in flight as it accepts."""
     build = bench.task.runtime()
-    depth = 0 if isinstance(build, NativeBackend) else in_flight(build)
+    if isinstance(build, NativeBackend):
+        depth = Library(build.as_text()[0]).max_in_flight
+    else:
+        depth = in_flight(build)
     with bench.generator(bench.size) as generator:
         pattern = ClosedLoop(max(2, depth + 1))
         result = generator.run(pattern, queries=_QUERIES, max_duration=_BOUND_S, stamps=0)

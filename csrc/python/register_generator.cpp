@@ -2,7 +2,10 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <bit>
+#include <cstdint>
 #include <functional>
+#include <vector>
 
 #include "core/device.h"
 #include "core/generator.h"
@@ -103,13 +106,25 @@ std::shared_ptr<SamplePool> make_pool(
     return keeping(std::make_unique<SamplePool>(std::move(columns), queries), kept);
 }
 
+// numpy has no bfloat16, whose bits are the upper half of a float32's.
+py::array widened(const bytemlperf_tensor& tensor, const std::vector<py::ssize_t>& shape) {
+    py::array_t<float> array(shape);
+    const auto* halves = static_cast<const std::uint16_t*>(tensor.data);
+    float* into = array.mutable_data();
+    for (py::ssize_t i = 0; i < array.size(); ++i) {
+        into[i] = std::bit_cast<float>(std::uint32_t{halves[i]} << 16U);
+    }
+    return std::move(array);
+}
+
 py::dict to_arrays(const bytemlperf_outputs& outputs) {
     py::dict result;
     for (std::uint32_t i = 0; i < outputs.count; ++i) {
         const bytemlperf_tensor& tensor = outputs.tensors[i];
+        const std::vector<py::ssize_t> shape(tensor.shape, tensor.shape + tensor.rank);
+        if (tensor.dtype == BYTEMLPERF_BFLOAT16) result[tensor.name] = widened(tensor, shape);
         for (const auto& [name, dtype] : native_dtypes()) {
             if (dtype != tensor.dtype) continue;
-            const std::vector<py::ssize_t> shape(tensor.shape, tensor.shape + tensor.rank);
             result[tensor.name] = py::array(py::dtype(name), shape, tensor.data);  // a copy
         }
     }

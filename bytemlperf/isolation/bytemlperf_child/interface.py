@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import struct
 from ctypes import (
     CFUNCTYPE,
     POINTER,
@@ -20,6 +21,7 @@ from typing import Any
 
 ABI_VERSION = 1
 ASYNCHRONOUS = 1 << 0
+TENSOR = struct.Struct("@NPiiPP")  # a Tensor's members at once: ctypes takes long for each
 MOST_IN_FLIGHT = 64
 MOST_DIMENSIONS = 32
 
@@ -58,7 +60,7 @@ class Batch(Structure):
 
 
 class Outputs(Structure):
-    _fields_ = (("size", c_size_t), ("count", c_uint32), ("tensors", POINTER(Tensor)))
+    _fields_ = (("size", c_size_t), ("count", c_uint32), ("tensors", c_void_p))
 
 
 DONE = CFUNCTYPE(None, c_void_p, c_uint64, POINTER(Outputs), c_char_p)

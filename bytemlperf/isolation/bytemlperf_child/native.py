@@ -20,8 +20,9 @@ from . import interface as c
 from .errors import BadOutputs, NativeError
 
 _NUMBERS = {name: number for number, name in c.DTYPES.items()}
-# Handles that are remembered, so that a second completion finds the batch that it repeats.
+# Handles that are kept, so that a second completion finds the batch that it repeats.
 _REMEMBERED = 1024
+_BFLOAT16 = _NUMBERS["bfloat16"]
 
 
 class Library:
@@ -98,6 +99,7 @@ class Instance:
     def __init__(self, library: Library, config: str, batch_size: int) -> None:
         self._api = library.api
         self._self = ctypes.c_void_p()
+        self._views = OutputViews()
         # The library keeps a pointer to it, and it must keep the functions.
         self._host = c.Host(ctypes.sizeof(c.Host), None, c.DONE(self._done), c.ON_TOKENS(_ignore))
         host, self_pointer = ctypes.byref(self._host), ctypes.byref(self._self)
@@ -110,7 +112,7 @@ class Instance:
             raise NativeError(f"{library.name}: load failed: {reason}")
 
     def prepare(self, feeds: Mapping[str, Any], samples: int) -> Any:
-        """Return the batch that describes these inputs; it keeps them."""
+        """Return a reference to the batch that describes these inputs; it keeps them."""
         tensors = (c.Tensor * len(feeds))()
         kept: list[Any] = [feeds, tensors]
         for tensor, name in zip(tensors, feeds):  # noqa: B905 - strict is not in 3.9
@@ -125,7 +127,7 @@ class Instance:
             kept.append(shape)
         batch: Any = c.Batch(ctypes.sizeof(c.Batch), samples, len(feeds), tensors)
         batch.kept = kept
-        return batch
+        return ctypes.byref(batch)
 
     def unload(self) -> None:
         if self._self.value is not None:
@@ -141,12 +143,19 @@ class Instance:
 
 
 class SynchronousInstance(Instance):
+    def __init__(self, library: Library, config: str, batch_size: int) -> None:
+        super().__init__(library, config, batch_size)
+        self._predict = self._api.predict  # each look at the table makes a new function
+        self._outputs = c.Outputs(ctypes.sizeof(c.Outputs), 0, None)
+        self._outputs_reference = ctypes.byref(self._outputs)
+
     def call(self, batch: Any) -> dict[str, Any]:
         """Run a batch; its outputs are views of the library's memory until the next call."""
-        outputs = c.Outputs(ctypes.sizeof(c.Outputs), 0, None)
-        if self._api.predict(self._self, ctypes.byref(batch), ctypes.byref(outputs)) != 0:
+        outputs = self._outputs
+        outputs.count, outputs.tensors = 0, None
+        if self._predict(self._self, batch, self._outputs_reference) != 0:
             raise NativeError(self._last_error())
-        return arrays_of(outputs)
+        return self._views.of(outputs)
 
 
 class AsynchronousInstance(Instance):
@@ -154,12 +163,13 @@ class AsynchronousInstance(Instance):
         self._handles = itertools.count(1)
         self._given: list[tuple[int, Any]] = [(0, None)] * _REMEMBERED
         super().__init__(library, config, batch_size)
+        self._submit = self._api.submit
 
     def call(self, batch: Any, done: Callable[..., None]) -> None:
         """Submit a batch. ``done`` is called with views that are valid until it returns."""
         handle = next(self._handles)
         self._given[handle % _REMEMBERED] = (handle, done)
-        if self._api.submit(self._self, ctypes.byref(batch), handle) != 0:
+        if self._submit(self._self, batch, handle) != 0:
             raise NativeError(self._last_error())
 
     def _done(self, context: Any, handle: int, outputs: Any, error: bytes | None) -> None:
@@ -174,7 +184,7 @@ class AsynchronousInstance(Instance):
                 raise NativeError(_text(error, ""))
             if not outputs:
                 raise BadOutputs("done() without outputs and without an error")
-            arrays = arrays_of(outputs.contents)
+            arrays = self._views.of(outputs.contents)
         except (BadOutputs, NativeError) as raised:
             failure = raised
         try:
@@ -183,38 +193,73 @@ class AsynchronousInstance(Instance):
             _complain(f"{repeated} (handle {handle})")
 
 
-def arrays_of(outputs: Any) -> dict[str, Any]:
-    """Return views of a library's outputs.
-
-    Raises:
-        BadOutputs: where they cannot be right.
+class OutputViews:
+    """Views of a library's outputs. A library mostly describes the same memory again: where every
+    byte of its description is what it was, so are the views. This is in the service time.
     """
-    if outputs.count and not outputs.tensors:
-        raise BadOutputs("outputs without tensors")
-    found = {}
-    for tensor in outputs.tensors[: outputs.count]:
-        if tensor.size < ctypes.sizeof(c.Tensor):
-            raise BadOutputs("a tensor with a wrong size field")
-        name = _text(tensor.name, "?")
-        found[name] = _array(name, tensor)
-    return found
+
+    def __init__(self) -> None:
+        # Of the last outputs: count, address, (part of the description, its bytes), views. One
+        # object, for done() is called from several threads.
+        self._last: tuple[int, int | None, list[tuple[Any, bytes]], dict[str, Any]]
+        self._last = (0, None, [], {})
+
+    def of(self, outputs: Any) -> dict[str, Any]:
+        """Return the outputs by name.
+
+        Raises:
+            BadOutputs: where they cannot be right.
+        """
+        count, tensors, described, found = self._last
+        if outputs.count == count and outputs.tensors == tensors:
+            for part, was in described:
+                if part.raw != was:
+                    break
+            else:
+                return found
+        return self._describe(outputs.count, outputs.tensors)
+
+    def _describe(self, count: int, tensors: int | None) -> dict[str, Any]:
+        if count == 0:
+            return {}
+        if not tensors:
+            raise BadOutputs("outputs without tensors")
+        parts = [_bytes_at(tensors, count * c.TENSOR.size)]
+        found: dict[str, Any] = {}
+        copied = False
+        for size, name, dtype, rank, shape, data in c.TENSOR.iter_unpack(parts[0].raw):
+            if size < c.TENSOR.size:
+                raise BadOutputs("a tensor with a wrong size field")
+            named = ctypes.string_at(name) if name else None
+            text = _text(named, "?")
+            if not 1 <= rank <= c.MOST_DIMENSIONS or not shape:
+                raise BadOutputs(f"output {text!r} has no shape")
+            parts.append(_bytes_at(shape, 8 * rank))
+            found[text] = _view(text, data, dtype, parts[-1].raw)
+            if named is not None:
+                parts.append(_bytes_at(name, len(named) + 1))
+            copied = copied or dtype == _BFLOAT16
+        if not copied:
+            self._last = (count, tensors, [(part, part.raw) for part in parts], found)
+        return found
 
 
-def _array(name: str, tensor: Any) -> Any:
-    dtype = c.DTYPES.get(tensor.dtype)
-    if dtype is None:
+def _bytes_at(address: int, size: int) -> Any:
+    return (ctypes.c_char * size).from_address(address)
+
+
+def _view(name: str, data: int | None, dtype: int, dimensions: bytes) -> Any:
+    if dtype not in c.DTYPES:
         raise BadOutputs(f"output {name!r} has an unknown dtype")
-    if not 1 <= tensor.rank <= c.MOST_DIMENSIONS or not tensor.shape:
-        raise BadOutputs(f"output {name!r} has no shape")
-    shape = tensor.shape[: tensor.rank]
-    stored = np.dtype("uint16" if dtype == "bfloat16" else dtype)
-    if min(shape) <= 0:
-        return np.zeros([max(0, n) for n in shape], stored)
-    if not tensor.data:
+    shape = np.frombuffer(dimensions, np.int64)
+    stored = np.dtype("uint16" if dtype == _BFLOAT16 else c.DTYPES[dtype])
+    if shape.min() <= 0:
+        return np.zeros(np.maximum(shape, 0), stored)
+    if not data:
         raise BadOutputs(f"output {name!r} has no data")
-    memory = (ctypes.c_char * (math.prod(shape) * stored.itemsize)).from_address(tensor.data)
+    memory = _bytes_at(data, math.prod(shape.tolist()) * stored.itemsize)
     array = np.frombuffer(memory, stored).reshape(shape)
-    return (array.astype(np.uint32) << 16).view(np.float32) if dtype == "bfloat16" else array
+    return (array.astype(np.uint32) << 16).view(np.float32) if dtype == _BFLOAT16 else array
 
 
 def _text(found: bytes | None, otherwise: str) -> str:
