@@ -57,7 +57,10 @@ class Chaotic final : public Backend {
         changed_.notify_all();
         return true;
     }
-    [[nodiscard]] std::uint32_t samples(std::uint64_t) const noexcept override { return 1; }
+    // Sizes that do not add up to full batches, so that many a query has no room and is carried.
+    [[nodiscard]] std::uint32_t samples(std::uint64_t query) const noexcept override {
+        return 1 + static_cast<std::uint32_t>(query % 3);
+    }
     [[nodiscard]] Failure failure() const override { return {"Refused", "as asked"}; }
 
   private:
