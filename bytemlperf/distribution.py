@@ -59,6 +59,7 @@ class Distribution:
         series: Callable[[], Array | None],
         windows: Callable[[], Sequence[tuple[Array, Array]]] = tuple,
     ) -> Self:
+        """Return the distribution of a core's histogram; ``series`` and ``windows`` as above."""
         lowest, highest, counts = histogram.buckets()
         return cls(
             lowest,

@@ -28,7 +28,8 @@ def frame(stamps: Array | None) -> Any:
     """Return a pandas.DataFrame of one row a query: query, client, instance and the five stamps, int64 ns.
 
     Raises:
-        UsageError: where the run kept no stamps, or pandas is missing.
+        UsageError: where the run kept no stamps.
+        MissingExtra: where pandas is not installed.
     """
     pandas = require("pandas", extra="report", purpose="a table of queries")
     kept = _kept(stamps)
@@ -41,7 +42,8 @@ def save_queries(stamps: Array | None, path: Path) -> None:
     """Write :func:`frame` as ``.csv`` (also ``.csv.gz``) or ``.parquet``.
 
     Raises:
-        UsageError: for another suffix, without stamps, or where a library is missing.
+        UsageError: for another suffix, or where the run kept no stamps.
+        MissingExtra: where pandas, or pyarrow for Parquet, is not installed.
     """
     name = path.name.lower()
     if name.endswith((".csv", ".csv.gz")):

@@ -164,11 +164,19 @@ class Result:
         temporary.replace(path)
 
     def to_pandas(self) -> Any:
-        """Return one row a query: identity and the five stamps, int64 ns. Needs pandas."""
+        """Return a pandas.DataFrame, one row a query: its number, client and instance, and the five
+        stamps, int64 ns.
+
+        Raises:
+            UsageError: where the run kept no stamps.
+            MissingExtra: where pandas is not installed.
+        """
         return export.frame(self.stamps)
 
     def save_queries(self, path: str | Path) -> None:
-        """Write :meth:`to_pandas` as ``.csv``, ``.csv.gz`` or ``.parquet``."""
+        """Write :meth:`to_pandas` as ``.csv``, ``.csv.gz`` or ``.parquet``; raises as it does, and
+        UsageError for another suffix.
+        """
         export.save_queries(self.stamps, Path(path))
 
     def save_trace(self, path: str | Path, *, first: int = 0, limit: int = 20_000) -> None:

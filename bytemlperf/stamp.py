@@ -26,6 +26,7 @@ def read_stamp(backend: Backend) -> Conformance | None:
 
 
 def write_stamp(backend: Backend, found: Conformance) -> None:
+    """Keep what was found about exactly these files, in the user's cache."""
     file = _file(backend)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(found.model_dump_json(indent=1), encoding="utf-8")

@@ -39,6 +39,7 @@ class Node:
     grouped: bool = False  # in parentheses
 
     def set(self, name: str, value: Any, at: int) -> None:
+        """Note a field that was read at column ``at``."""
         self.fields[name] = value
         self.places[name] = at
 
@@ -68,6 +69,7 @@ class Parser:
         self._next = 0
 
     def whole(self) -> Node:
+        """Read the text to its end."""
         found = self._load()
         if self._peek() == "+":
             self._fail("a sum stands in parentheses, its length behind them: (a + b):30s")
