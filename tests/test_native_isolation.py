@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -207,3 +210,37 @@ def test_what_a_library_cannot_be_given_is_refused(
     for samples in ({"x": X.astype(complex)}, [{"x": X.astype(complex)}]):
         with pytest.raises(bmp.UsageError, match="complex128: not one of the C API"):
             run(libraries["doubler"], samples=samples)
+
+
+CRASH = """    static int calls;
+    if (++calls == 90 && batch->samples == 4) *(volatile int*)(intptr_t)(calls - 90) = 1;
+    outputs->count = 1;
+"""
+
+
+def test_a_task_survives_a_library_that_dies(compiled: Compile, tmp_path: Path) -> None:
+    """The honesty checks ask up to 72 times: it dies under load."""
+    pytest.importorskip("onnx")
+    python = (sys.executable, "-m", "bytemlperf")
+    made = (*python, "new-backend", "FRAIL", "--native")
+    subprocess.run(made, cwd=tmp_path, check=True, capture_output=True)
+    folder = tmp_path / "FRAIL"
+    source = folder / "frail.c"
+    source.write_text(source.read_text().replace("    outputs->count = 1;\n", CRASH))
+    compiled(source, folder).rename(folder / "libfrail.so")
+    done = subprocess.run(
+        [
+            *(*python, "--task", "digits-onnx-fp32", "--hardware_type", "FRAIL"),
+            *("--backend_dir", ".", "--quick", "--isolate", "--batch_sizes", "4"),
+            *("--clients", "1", "--iterations", "150"),
+        ],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    file = tmp_path / "reports" / "FRAIL" / "digits-onnx-fp32" / "result-fp32.json"
+    details = json.loads(file.read_text())["Details"]
+    assert details["status"] == "complete", done.stdout + done.stderr
+    (row,) = details["performance"]
+    assert row["isolation"]["restarts"] >= 1
+    assert row["isolation"]["deaths"][0].startswith("BackendCrashed: SIGSEGV")
+    assert row["completed"] + row["errors"] == 150
+    assert row["completed"] >= 140
