@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from bytemlperf import _core
 from bytemlperf.errors import UsageError, check_whole
 
+MOST_SAMPLES = (1 << 32) - 1  # of a query or a batch
+
 
 @dataclass(frozen=True)
 class Dynamic:
@@ -31,7 +33,7 @@ class Dynamic:
     preferred: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        check_whole("max_samples", self.max_samples, 1, (1 << 32) - 1)
+        check_whole("max_samples", self.max_samples, 1, MOST_SAMPLES)
         if not 0 <= self.max_delay < 1e6:
             raise UsageError(f"max_delay is a number of seconds, not {self.max_delay!r}")
         if any(not 1 <= size <= self.max_samples for size in self.preferred):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from bytemlperf import _core
-from bytemlperf.batching import Dynamic
+from bytemlperf.batching import MOST_SAMPLES, Dynamic
 from bytemlperf.device import NativeBackend, NullBackend, SimulatedDevice
 from bytemlperf.errors import BackendError, UsageError, check_whole
 from bytemlperf.instances import in_flight, instance_maker
@@ -36,7 +36,6 @@ __all__ = ["LoadGenerator", "Progress", "RunInterrupted", "measure"]
 
 _POLL_NS = 50_000_000
 _MEASURE_BOUND_S = 10.0
-_MOST_SAMPLES = (1 << 32) - 1
 
 ClockName = Literal["auto", "tsc", "monotonic", "virtual"]
 
@@ -84,7 +83,7 @@ class LoadGenerator:
         clock: ClockName = "auto",
         pin: Pin | None = None,
     ) -> None:
-        check_whole("batch_size", batch_size, 1, _MOST_SAMPLES)
+        check_whole("batch_size", batch_size, 1, MOST_SAMPLES)
         check_whole("instances", instances, 1, 1024)
         if clock == "virtual" and not isinstance(backend, SimulatedDevice):
             raise UsageError("clock='virtual' needs a SimulatedDevice as the backend")

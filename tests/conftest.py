@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
+import numpy as np
 import pytest
 
 import bytemlperf
@@ -47,6 +48,35 @@ def compiled() -> Callable[..., Path]:
         return library
 
     return make
+
+
+@pytest.fixture(scope="session")
+def check_outputs() -> Callable[..., None]:
+    """Every query of a result that was answered has its own rows, doubled: x is 0 .. 9, [10, 1]."""
+
+    def check(result: bytemlperf.Result, batch_size: int = 1) -> None:
+        assert result.outputs is not None
+        for query, outputs in enumerate(result.outputs):
+            if outputs is not None:
+                rows = (query * batch_size + np.arange(batch_size)) % 10
+                np.testing.assert_array_equal(outputs["y"], 2.0 * rows[:, np.newaxis])
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def check_two_faults(check_outputs: Callable[..., None]) -> Callable[..., None]:
+    """Two of 20 queries of an isolated backend failed, and nothing else."""
+
+    def check(result: bytemlperf.Result, kind: str, message: str, *, dies: bool) -> None:
+        assert (result.completed, result.errors) == (18, 2), result.error_types
+        assert set(result.error_types) == {kind}
+        assert message in result.error_types[kind].first
+        assert result.environment["isolation"]["restarts"] == (2 if dies else 0)
+        check_outputs(result)
+        assert not result.valid
+
+    return check
 
 
 @pytest.fixture

@@ -104,6 +104,33 @@ def faults(report: Report) -> list[VerdictDetail]:
     return [v for v in (*report.details.verdicts, *under_load) if v.fatal and v.name != "overhead"]
 
 
+@pytest.fixture
+def refused(
+    sdk: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    compiled_anew: None,
+    tmp_path: Path,
+) -> Callable[..., None]:
+    """Run a task with one call of the backend changed: the SDK's double refuses it."""
+
+    def run_changed(
+        hardware: str, change: Callable[[pytest.MonkeyPatch], None], message: str, **changes: Any
+    ) -> None:
+        sdk(hardware)
+        change(monkeypatch)
+        with pytest.raises(StepFailed, match=message):
+            run(
+                hardware,
+                tmp_path,
+                batch_sizes=[2],
+                iterations=1,
+                test_numeric=False,
+                **changes,
+            )
+
+    return run_changed
+
+
 VENDORS = [
     ("HPU", "bf16", 1, "habana_frameworks"),
     ("IPU", "fp16", 1, "poprt 1.4.0"),
@@ -253,18 +280,9 @@ def padding_in_token_types(patch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_changed_call_of_the_pack_runner_is_refused(
-    change: Callable[[pytest.MonkeyPatch], None],
-    message: str,
-    sdk: Callable[..., None],
-    monkeypatch: pytest.MonkeyPatch,
-    compiled_anew: None,
-    tmp_path: Path,
+    change: Callable[[pytest.MonkeyPatch], None], message: str, refused: Callable[..., None]
 ) -> None:
-    sdk("IPU")
-    change(monkeypatch)
-    options = {"pack": "true"}
-    with pytest.raises(StepFailed, match=message):
-        run("IPU", tmp_path, options=options, batch_sizes=[2], iterations=1, test_numeric=False)
+    refused("IPU", change, message, options={"pack": "true"})
 
 
 def do_not_fill(patch: pytest.MonkeyPatch, hardware: str) -> None:
@@ -326,15 +344,9 @@ def test_a_changed_call_is_refused(
     hardware: str,
     change: Callable[[pytest.MonkeyPatch], None],
     message: str,
-    sdk: Callable[..., None],
-    monkeypatch: pytest.MonkeyPatch,
-    compiled_anew: None,
-    tmp_path: Path,
+    refused: Callable[..., None],
 ) -> None:
-    sdk(hardware)
-    change(monkeypatch)
-    with pytest.raises(StepFailed, match=message):
-        run(hardware, tmp_path, batch_sizes=[2], iterations=1, test_numeric=False)
+    refused(hardware, change, message)
 
 
 def test_outputs_that_nobody_waited_for_are_seen(
@@ -480,17 +492,9 @@ def leave_the_graph(patch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_changed_call_of_cuda_is_refused(
-    change: Callable[[pytest.MonkeyPatch], None],
-    message: str,
-    sdk: Callable[..., None],
-    monkeypatch: pytest.MonkeyPatch,
-    compiled_anew: None,
-    tmp_path: Path,
+    change: Callable[[pytest.MonkeyPatch], None], message: str, refused: Callable[..., None]
 ) -> None:
-    sdk("GPU")
-    change(monkeypatch)
-    with pytest.raises(StepFailed, match=message):
-        run("GPU", tmp_path, batch_sizes=[2], iterations=1, test_numeric=False)
+    refused("GPU", change, message)
 
 
 def test_a_provider_that_does_not_load_is_an_error(

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from bytemlperf.errors import UsageError, did_you_mean
-from bytemlperf.load.kinds import COMPOSED, COUNTS, KINDS, RATES, WORDS, Kind
+from bytemlperf.load.kinds import COMPOSED, COUNTS, EXTENTS, KINDS, RATES, WORDS, Kind
 
 _SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 # A sign within a word is that of a number's exponent: 1e+3/s.
@@ -186,7 +186,7 @@ class Parser:
 
     def _extent(self, node: Node) -> None:
         at, word = self._at(), self._value()
-        if given := [name for name in ("duration_s", "queries") if name in node.fields]:
+        if given := [name for name in EXTENTS if name in node.fields]:
             self._fail("how long it lasts stands twice", node.places[given[0]])
         if re.fullmatch(r"\d+", word):
             node.set("queries", int(word), at)
