@@ -162,7 +162,7 @@ void out_of_order_completions_are_all_recorded() {
 
 void everything_at_once_still_adds_up() {
     const Chaotic::Odds odds{
-        .forget = 0.01, .repeat = 0.02, .fail = 0.05, .refuse = 0.02, .inside = 0.1};
+        .forget = 0.03, .repeat = 0.02, .fail = 0.05, .refuse = 0.02, .inside = 0.1};
     for (const bool is_open : {true, false}) {
         for (const std::uint32_t samples : {0U, 4U}) {
             RunSpec spec = base(is_open, 4, 1500);
