@@ -281,8 +281,9 @@ class Faulty:
     def timeline(self) -> Any:
         bins = self._data.timeline()
         if self._fault == "the time series misses a query":
-            queries, *rest = bins[0]
-            bins[0] = (queries - 1, *rest)
+            fullest = max(range(len(bins)), key=lambda i: bins[i][0])
+            queries, *rest = bins[fullest]
+            bins[fullest] = (queries - 1, *rest)
         return bins
 
     @property

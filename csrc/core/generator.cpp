@@ -188,6 +188,7 @@ RunData Run::finish() {
     for (std::thread& thread : threads_) thread.join();
     threads_.clear();
     if (error_) std::rethrow_exception(error_);
+    for (const auto& worker : workers_) worker->close_books();
     data_.window_start = run_.window_start;
     data_.window_end = run_.window_end;
     const OpenLoop* pattern = open();

@@ -64,6 +64,7 @@ class Run : public std::enable_shared_from_this<Run> {
     void think(std::uint32_t client, std::uint64_t query, Nanos since, DeadlineWaiter& waiter);
     void end_window(Nanos at) noexcept;
     void watch();
+    void expire_waiting(Nanos now);
     void give_up_process() const;
 
     std::uint32_t clients_;

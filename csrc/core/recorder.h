@@ -86,36 +86,31 @@ struct ErrorClass {
     std::string first;
 };
 
+// What complete() takes goes into a short journal, post() carries it to the books. A model leaves
+// none of the books' memory in the caches, and a query of its own would fetch it all: histograms,
+// time series, stamps. A journal's worth fetches it once.
+//
 // One thread writes; others may read the histograms, the counters and the published stamps.
 class Recorder {
   public:
     // `stamp_bytes`: memory for raw stamps; recording goes on without them when it is full.
     Recorder(std::uint32_t instance, std::size_t stamp_bytes, bool closed_loop);
 
+    void complete(std::uint64_t query, std::uint32_t client, const Stamps& s,
+                  std::uint32_t samples) noexcept {
+        journal_[entries_++] = {query, client, samples, s};
+    }
+    // The journal is full, or its oldest entry is old enough to be missed by who reads the books.
+    // Asked after each complete().
+    [[nodiscard]] bool due() const noexcept {
+        return entries_ == kJournal ||
+               journal_[entries_ - 1].stamps.completed - journal_[0].stamps.entered > kOldestEntry;
+    }
+    [[nodiscard]] bool empty() const noexcept { return entries_ == 0; }
     // Completions after `window_end` count in the latency, not in the throughput. In closed loop,
     // where clients were busy until the end, the part inside the window does: a client whose
     // queries take as long as the window would have no throughput else.
-    void complete(std::uint64_t query, std::uint32_t client, const Stamps& s, std::uint32_t samples,
-                  Nanos window_start, Nanos window_end) noexcept {
-        const Nanos latency = s.completed - s.intended;
-        const std::size_t bucket = of(Interval::kLatency).record(latency);
-        of(Interval::kServiceTime).record(s.completed - s.entered);
-        of(Interval::kScheduleLag).record(s.submitted - s.intended);
-        of(Interval::kQueueWait).record(s.ready - s.submitted);
-        of(Interval::kGilWait).record(s.entered - s.ready);
-        timeline_.complete(s.completed - window_start, latency, bucket);
-        if (s.completed <= window_end) {
-            ++queries_in_window_;
-            samples_in_window_ += samples;
-        } else if (closed_loop_ && s.submitted < window_end) {
-            const double inside = static_cast<double>(window_end - s.submitted) /
-                                  static_cast<double>(s.completed - s.submitted);
-            queries_cut_ += inside;
-            samples_cut_ += inside * samples;
-        }
-        if (s.completed > last_completed_) last_completed_ = s.completed;
-        if (!stamps_.push({query, client, instance_, s})) stamps_complete_ = false;
-    }
+    void post(Nanos window_start, Nanos window_end) noexcept;
     void time_out() noexcept {
         timeouts_.store(timeouts_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     }
@@ -154,10 +149,22 @@ class Recorder {
     }
 
   private:
+    struct Entry {
+        std::uint64_t query;
+        std::uint32_t client;
+        std::uint32_t samples;
+        Stamps stamps;
+    };
+    static constexpr std::uint32_t kJournal = 64;
+    static constexpr Nanos kOldestEntry = 20'000'000;
+
+    void post(const Entry& entry, Nanos window_start, Nanos window_end) noexcept;
     Histogram& of(Interval i) noexcept { return histograms_[static_cast<std::size_t>(i)]; }
 
     std::uint32_t instance_;
     bool closed_loop_;
+    std::uint32_t entries_ = 0;
+    std::array<Entry, kJournal> journal_;
     std::array<Histogram, kIntervals> histograms_;
     Timeline timeline_;
     std::uint64_t queries_in_window_ = 0;

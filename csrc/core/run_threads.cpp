@@ -155,7 +155,6 @@ void Run::submit_plan(PlanCursor cursor, Nanos start, std::uint32_t client, bool
 // The watchdog's thread: counts queries at their deadlines, whatever their instances do, and in the
 // end leaves on behalf of an instance whose call does not return.
 void Run::watch() {
-    std::vector<Submission> orphans;  // taken from the queue when no instance was left to take them
     Nanos drained_at = kNever;
     while (!over_) {
         std::this_thread::sleep_for(std::chrono::nanoseconds(kWatchEvery));
@@ -163,20 +162,8 @@ void Run::watch() {
         for (const auto& worker : workers_) worker->expire(now, *watchdog_);
         const bool all_stuck = std::all_of(workers_.begin(), workers_.end(),
                                            [](const auto& worker) { return worker->stuck(); });
-        Submission s{};
-        if (all_stuck && !run_.forming.test_and_set(std::memory_order_acquire)) {
-            const std::vector<Submission> carried = run_.take_carried();
-            orphans.insert(orphans.end(), carried.begin(), carried.end());
-            run_.forming.clear(std::memory_order_release);
-        }
-        while (all_stuck && run_.queue.try_pop(s)) orphans.push_back(s);
-        std::erase_if(orphans, [&](const Submission& orphan) {
-            if (now < run_.deadline(orphan)) return false;
-            if (orphan.counted) watchdog_->time_out();
-            run_.reply(orphan, run_.deadline(orphan));
-            return true;
-        });
-        const bool drained = run_.queue.closed() && !run_.waiting() && orphans.empty();
+        if (all_stuck) expire_waiting(now);
+        const bool drained = run_.queue.closed() && !run_.waiting();
         if (!drained) {
             drained_at = kNever;
         } else if (drained_at == kNever) {
@@ -190,6 +177,23 @@ void Run::watch() {
     }
 }
 
+// Counts what has waited past its deadline while no instance could take it. What may still be
+// answered in time stays where it is: an instance may only have been held up.
+void Run::expire_waiting(Nanos now) {
+    const Nanos due = now - run_.spec.timeout;
+    const auto time_out = [this](const Submission& s) {
+        if (s.counted) watchdog_->time_out();
+        run_.reply(s, run_.deadline(s));
+    };
+    if (!run_.forming.test_and_set(std::memory_order_acquire)) {
+        for (const Submission& s : run_.take_carried(due)) time_out(s);
+        run_.forming.clear(std::memory_order_release);
+        run_.bell->ring_all();  // one that came back may form now
+    }
+    Submission s{};
+    while (run_.queue.try_pop(s, due)) time_out(s);
+}
+
 // A call that never returns may hold what the owner needs to go on: Python's GIL.
 void Run::give_up_process() const {
     {
@@ -197,7 +201,9 @@ void Run::give_up_process() const {
         const bool ended = left_ == participants_;
         if (!ended || run_.clock.now() - asked_at_ < kOwnerGone) return;
     }
-    if (!run_.spec.partial_path.empty()) save_and_exit(run_.spec.partial_path, data_);
+    if (run_.spec.partial_path.empty()) return;
+    for (const auto& worker : workers_) worker->close_books();
+    save_and_exit(run_.spec.partial_path, data_);
 }
 
 }  // namespace bytemlperf

@@ -27,6 +27,7 @@ SubmissionQueue::Segment& SubmissionQueue::segment_for(std::uint64_t ticket) {
 void SubmissionQueue::push(const Submission& submission) {
     const std::uint64_t ticket = tail_.fetch_add(1, std::memory_order_seq_cst);
     Slot& slot = segment_for(ticket).slots[ticket % kSegment];
+    slot.intended.store(submission.intended, std::memory_order_release);
     slot.submission = submission;
     slot.turn.store(ticket + 1, std::memory_order_release);
     if (wake_all_) {
@@ -36,7 +37,7 @@ void SubmissionQueue::push(const Submission& submission) {
     }
 }
 
-bool SubmissionQueue::try_pop(Submission& out) noexcept {
+bool SubmissionQueue::try_pop(Submission& out, Nanos due) noexcept {
     std::uint64_t ticket = head_.load(std::memory_order_acquire);
     for (;;) {
         Segment* segment =
@@ -50,6 +51,9 @@ bool SubmissionQueue::try_pop(Submission& out) noexcept {
             ticket = moved;
             continue;
         }
+        // Where the slot has meanwhile gone to another submission, head has moved too.
+        const bool early = slot.intended.load(std::memory_order_acquire) > due;
+        if (early && head_.load(std::memory_order_acquire) == ticket) return false;
         if (head_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) {
             out = slot.submission;
             if (segment->consumed.fetch_add(1, std::memory_order_acq_rel) + 1 == kSegment) {

@@ -24,8 +24,9 @@ class SubmissionQueue {
 
     // Called by any client.
     void push(const Submission& submission);
-    // Called by any instance. False where nothing waits.
-    bool try_pop(Submission& out) noexcept;
+    // Called by any instance. False where nothing waits, or where what has waited longest was meant
+    // to be sent after `due`.
+    bool try_pop(Submission& out, Nanos due = kNever) noexcept;
     // No more will be pushed; wakes everybody.
     void close() noexcept;
     [[nodiscard]] bool closed() const noexcept { return closed_.load(); }
@@ -37,6 +38,7 @@ class SubmissionQueue {
 
     struct Slot {
         std::atomic<std::uint64_t> turn{0};  // ticket + 1 once the submission can be read
+        std::atomic<Nanos> intended{0};      // read before the submission is anybody's
         Submission submission{};
     };
     struct Segment {

@@ -249,9 +249,11 @@ class VirtualDevice {
                 recorder_.complete(
                     s.query, s.client,
                     {s.intended, s.submitted, server.start, server.start, server.completed},
-                    queries_.samples(s.query), 0, window_end);
+                    queries_.samples(s.query));
+                if (recorder_.due()) recorder_.post(0, window_end);
             }
         }
+        recorder_.post(0, window_end);
         if (counted) recorder_.batch();
         server.queries.clear();
     }

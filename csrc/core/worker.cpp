@@ -35,13 +35,18 @@ void RunContext::carry(std::span<const Submission> rest) {
     any_carried_.store(!carried_.empty(), std::memory_order_release);
 }
 
-std::vector<Submission> RunContext::take_carried() {
-    any_carried_.store(false, std::memory_order_release);
-    return std::exchange(carried_, {});
+std::vector<Submission> RunContext::take_carried(Nanos due) {
+    std::vector<Submission> taken;
+    std::erase_if(carried_, [&](const Submission& s) {
+        if (s.intended <= due) taken.push_back(s);
+        return s.intended <= due;
+    });
+    any_carried_.store(!carried_.empty(), std::memory_order_release);
+    return taken;
 }
 
 Worker::Worker(RunContext& run, Recorder& recorder)
-    : run_(run), recorder_(recorder), completions_(std::make_shared<Completions>(run.bell)) {}
+    : run_(run), recorder_(&recorder), completions_(std::make_shared<Completions>(run.bell)) {}
 
 void Worker::begin(Backend& backend) {
     backend_ = &backend;
@@ -74,18 +79,41 @@ Nanos Worker::answer(const Submission& s) {
     CallStamps call{ready, 0};
     const bool ok = backend_->predict(batch, call);
     if (s.counted) {
-        recorder_.batch();
-        const Nanos window_start = run_.window_start.load(std::memory_order_relaxed);
+        recorder_->batch();
         if (ok) {
-            recorder_.complete(
-                s.query, s.client, {s.intended, s.submitted, ready, call.entered, call.completed},
-                samples, window_start, run_.window_end.load(std::memory_order_relaxed));
+            complete(s, {s.intended, s.submitted, ready, call.entered, call.completed}, samples);
         } else {
-            const Failure failure = backend_->failure();
-            recorder_.fail(failure.kind, failure.message, call.completed, window_start);
+            fail(backend_->failure(), call.completed);
         }
     }
     return call.completed;
+}
+
+void Worker::complete(const Submission& s, const Stamps& stamps, std::uint32_t samples) noexcept {
+    recorder_->complete(s.query, s.client, stamps, samples);
+    if (recorder_->due()) post();
+}
+
+void Worker::fail(const Failure& failure, Nanos at) {
+    recorder_->fail(failure.kind, failure.message, at, run_.window_start);
+}
+
+void Worker::pause() noexcept {
+    {
+        const auto lock = guard();
+        if (recorder_ != nullptr && !recorder_->empty()) post();
+    }
+    backend_->pause();
+}
+
+void Worker::post() noexcept {
+    recorder_->post(run_.window_start, run_.window_end);
+}
+
+void Worker::close_books() noexcept {
+    const auto lock = guard();
+    post();
+    recorder_ = nullptr;
 }
 
 void Worker::serve() {
@@ -157,7 +185,7 @@ bool Worker::fill() {
 bool Worker::add(const Submission& s) {
     const Nanos deadline = run_.deadline(s);
     if (deadline != kNever && run_.clock.now() >= deadline) {
-        if (s.counted) recorder_.time_out();
+        if (s.counted) recorder_->time_out();
         run_.reply(s, deadline);
         return false;
     }
@@ -237,8 +265,6 @@ void Worker::drain() {
 // Records each query of a batch that has come back, and frees its slot.
 void Worker::settle(InFlight& flight, Nanos completed, const std::optional<Failure>& failure) {
     const auto lock = guard();
-    const Nanos window_start = run_.window_start.load(std::memory_order_relaxed);
-    const Nanos window_end = run_.window_end.load(std::memory_order_relaxed);
     bool counted = false;
     for (std::size_t i = 0; i < flight.queries.size(); ++i) {
         const Submission& s = flight.queries[i];
@@ -247,16 +273,15 @@ void Worker::settle(InFlight& flight, Nanos completed, const std::optional<Failu
             continue;
         }
         if (s.counted && !failure) {
-            recorder_.complete(s.query, s.client,
-                               {s.intended, s.submitted, flight.ready, flight.entered, completed},
-                               backend_->samples(s.query), window_start, window_end);
+            complete(s, {s.intended, s.submitted, flight.ready, flight.entered, completed},
+                     backend_->samples(s.query));
         } else if (s.counted) {
-            recorder_.fail(failure->kind, failure->message, completed, window_start);
+            fail(*failure, completed);
         }
         counted = counted || s.counted;
         run_.reply(s, completed);
     }
-    if (counted) recorder_.batch();
+    if (counted) recorder_->batch();
     flight.queries.clear();
     flight.busy = false;
     flight.lost = false;

@@ -48,7 +48,8 @@ struct RunContext {
     // Queries that came through the queue and that the last batch had no room for: the next one
     // begins with them, whichever worker forms it. Called by who holds `forming`.
     void carry(std::span<const Submission> rest);
-    [[nodiscard]] std::vector<Submission> take_carried();
+    // Those that were meant to be sent by `due`.
+    [[nodiscard]] std::vector<Submission> take_carried(Nanos due = kNever);
     // Something is there to form a batch of.
     [[nodiscard]] bool waiting() const noexcept {
         return any_carried_.load(std::memory_order_acquire) || queue.waiting() > 0;
@@ -70,7 +71,9 @@ class Worker {
     // The instance's thread, where it is the client too: answers one query.
     Nanos answer(const Submission& s);
     // The instance's thread, before it waits.
-    void pause() noexcept { backend_->pause(); }
+    void pause() noexcept;
+    // Any thread, once the instance's has ended or is stuck: nothing is recorded from here on.
+    void close_books() noexcept;
 
     // The watchdog's thread. Counts queries whose deadline has passed; their clients go on.
     void expire(Nanos now, Recorder& watchdog);
@@ -105,10 +108,13 @@ class Worker {
     void start(InFlight& flight, const Batch& batch);
     void settle(InFlight& flight, Nanos completed, const std::optional<Failure>& failure);
     void drain();
+    void complete(const Submission& s, const Stamps& stamps, std::uint32_t samples) noexcept;
+    void fail(const Failure& failure, Nanos at);
+    void post() noexcept;
     void idle(bool can_take);
 
     RunContext& run_;
-    Recorder& recorder_;
+    Recorder* recorder_;  // nullptr once the books are closed: who reads them may delete them
     Backend* backend_ = nullptr;
     bool asynchronous_ = false;
     bool interruptible_ = false;

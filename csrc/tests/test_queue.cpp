@@ -26,6 +26,18 @@ void one_producer_is_first_in_first_out_over_many_segments() {
     CHECK(next == 100'000 && queue.waiting() == 0);
 }
 
+void what_was_meant_for_later_stays() {
+    SubmissionQueue queue(std::make_shared<Doorbell>(), false);
+    for (Nanos intended : {10, 20, 30}) queue.push({0, 0, true, intended, 0});
+    Submission out{};
+    CHECK(!queue.try_pop(out, 9));
+    CHECK(queue.try_pop(out, 20) && out.intended == 10);
+    CHECK(queue.try_pop(out, 20) && out.intended == 20);
+    CHECK(!queue.try_pop(out, 20) && queue.waiting() == 1);
+    CHECK(queue.try_pop(out) && out.intended == 30);
+    CHECK(!queue.try_pop(out, 100));
+}
+
 // Every query comes out once, whoever pushed and whoever popped, with sleepers among them.
 void many_producers_and_consumers_lose_and_double_nothing() {
     constexpr std::uint64_t kEach = 60'000;
@@ -38,7 +50,8 @@ void many_producers_and_consumers_lose_and_double_nothing() {
         consumers.emplace_back([&] {
             Submission out{};
             for (;;) {
-                if (queue.try_pop(out)) {
+                // Now and then as the watchdog asks; half of the submissions are due.
+                if (queue.try_pop(out, out.query % 4 == 0 ? 0 : kNever) || queue.try_pop(out)) {
                     seen[out.query].fetch_add(1);
                 } else if (queue.closed()) {
                     if (!queue.try_pop(out)) return;
@@ -58,7 +71,7 @@ void many_producers_and_consumers_lose_and_double_nothing() {
     for (unsigned p = 0; p < kProducers; ++p) {
         producers.emplace_back([&, p] {
             for (std::uint64_t i = 0; i < kEach; ++i) {
-                queue.push({p * kEach + i, p, true, 0, 0});
+                queue.push({p * kEach + i, p, true, static_cast<Nanos>(i % 2), 0});
                 if (i % 1000 == 0) std::this_thread::yield();
             }
         });
@@ -75,6 +88,7 @@ void many_producers_and_consumers_lose_and_double_nothing() {
 
 int main() {
     one_producer_is_first_in_first_out_over_many_segments();
+    what_was_meant_for_later_stays();
     many_producers_and_consumers_lose_and_double_nothing();
     return check::report();
 }

@@ -17,8 +17,11 @@ void intervals_sum_to_the_latency() {
     Recorder recorder(0, 1 << 20, false);
     for (Nanos i = 0; i < 1000; ++i) {
         recorder.complete(static_cast<std::uint64_t>(i), 0,
-                          {i, i + 3, i + 10, i + 11, i + 100 + i % 7}, 4, 0, 600);
+                          {i, i + 3, i + 10, i + 11, i + 100 + i % 7}, 4);
+        if (recorder.due()) recorder.post(0, 600);
     }
+    CHECK(!recorder.empty() && recorder.completed() == 1000 - 1000 % 64);
+    recorder.post(0, 600);
     CHECK(sum_of(recorder, Interval::kScheduleLag) == 3000);
     CHECK(sum_of(recorder, Interval::kQueueWait) == 7000);
     CHECK(sum_of(recorder, Interval::kGilWait) == 1000);
@@ -34,19 +37,35 @@ void intervals_sum_to_the_latency() {
 // A busy client counts up to the end of the window, also in the middle of a query.
 void in_closed_loop_the_end_of_the_window_cuts_a_query() {
     Recorder recorder(0, 0, true);
-    recorder.complete(0, 0, {0, 0, 0, 0, 80}, 4, 0, 100);
-    recorder.complete(1, 0, {80, 80, 80, 80, 160}, 4, 0, 100);
-    recorder.complete(2, 0, {160, 160, 160, 160, 240}, 4, 0, 100);
+    recorder.complete(0, 0, {0, 0, 0, 0, 80}, 4);
+    recorder.complete(1, 0, {80, 80, 80, 80, 160}, 4);
+    recorder.complete(2, 0, {160, 160, 160, 160, 240}, 4);
+    recorder.post(0, 100);
     CHECK(recorder.completed() == 3);
     CHECK(recorder.queries_in_window() == 1.25);
     CHECK(recorder.samples_in_window() == 5.0);
 }
 
+// Whoever looks at the books of a slow model sees each query.
+void no_entry_grows_old_in_the_journal() {
+    Recorder recorder(0, 0, true);
+    recorder.complete(0, 0, {0, 0, 0, 0, 5'000'000}, 1);
+    CHECK(!recorder.due());
+    recorder.complete(1, 0, {0, 0, 0, 5'000'000, 25'000'000}, 1);
+    CHECK(recorder.due());
+    recorder.post(0, kNever);
+    CHECK(recorder.empty() && recorder.completed() == 2);
+    recorder.complete(2, 0, {0, 0, 0, 25'000'000, 50'000'000}, 1);
+    CHECK(recorder.due());
+}
+
 void stamps_stop_at_their_budget() {
     Recorder recorder(5, 10 * sizeof(StampRecord), false);
-    for (std::uint64_t i = 0; i < 10; ++i) recorder.complete(i, 2, {1, 2, 3, 4, 5}, 1, 0, kNever);
+    for (std::uint64_t i = 0; i < 10; ++i) recorder.complete(i, 2, {1, 2, 3, 4, 5}, 1);
+    recorder.post(0, kNever);
     CHECK(recorder.stamps().count() == 10 && recorder.stamps_complete());
-    recorder.complete(10, 2, {1, 2, 3, 4, 5}, 1, 0, kNever);
+    recorder.complete(10, 2, {1, 2, 3, 4, 5}, 1);
+    recorder.post(0, kNever);
     CHECK(recorder.stamps().count() == 10 && !recorder.stamps_complete());
     CHECK(recorder.stamps().data()[9].query == 9 && recorder.stamps().data()[9].client == 2);
     CHECK(recorder.stamps().data()[9].instance == 5 &&
@@ -124,6 +143,7 @@ void queries_of_a_mix_take_their_ranges_in_turn() {
 int main() {
     intervals_sum_to_the_latency();
     in_closed_loop_the_end_of_the_window_cuts_a_query();
+    no_entry_grows_old_in_the_journal();
     stamps_stop_at_their_budget();
     a_timeline_keeps_every_query_as_it_widens();
     errors_are_counted_by_class_with_the_first_message();
