@@ -239,7 +239,7 @@ class RuntimeBackend(_Runtime, ABC):
         """Run one batch and return when its outputs are host arrays.
 
         Args:
-            feeds: read-only mapping of input name to read-only C-contiguous array; the leading
+            feeds: read-only dict of input name to read-only C-contiguous array; the leading
                 dimension is the number of samples (also when 1) unless the card says
                 ``"batched": false``. Valid until this returns.
 

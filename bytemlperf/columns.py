@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 
 from bytemlperf import _core
 from bytemlperf.backend import Array, Feeds
 from bytemlperf.errors import UsageError
+from bytemlperf.isolation.bytemlperf_child.feeds import ReadOnlyFeeds
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Columns:
 
 def frozen(feeds: Mapping[str, Array]) -> Feeds:
     """Return a read-only mapping of read-only views."""
-    return MappingProxyType({name: _read_only(array) for name, array in feeds.items()})
+    return ReadOnlyFeeds({name: _read_only(array) for name, array in feeds.items()})
 
 
 def _read_only(array: Array) -> Array:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import functools
+import pickle
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,33 @@ def test_ready_queries_are_handed_over_as_they_are_and_may_differ_in_size() -> N
     assert result.outputs is not None
     assert [o["y"].shape for o in result.outputs] == [(4, 2), (4, 2), (3, 2)]
     assert result.samples_per_second == pytest.approx(11 / result.duration)
+
+
+def test_feeds_are_a_dict_that_refuses_to_be_changed() -> None:
+    seen: list[Any] = []
+    with bmp.LoadGenerator(seen.append, {"x": np.zeros((2, 1), np.float32)}) as gen:
+        gen.run(bmp.ClosedLoop(), queries=2)
+    feeds = seen[0]
+    assert isinstance(feeds, dict)
+    assert list(feeds) == ["x"]
+    y = feeds["x"]
+    changes: list[Callable[[], Any]] = [
+        lambda: feeds.update(y=y),
+        lambda: feeds.__setitem__("y", y),
+        lambda: feeds.pop("x"),
+        lambda: feeds.setdefault("y", y),
+        lambda: feeds.__ior__({"y": y}),
+        feeds.popitem,
+        feeds.clear,
+        lambda: feeds.__delitem__("x"),
+    ]
+    for change in changes:
+        with pytest.raises(TypeError, match=r"read-only.*change dict\(feeds\)"):
+            change()
+    with pytest.raises(ValueError, match="read-only"):
+        y += 1
+    assert {**feeds, "y": y}.keys() == (feeds | {"y": y}).keys() == {"x", "y"}
+    assert pickle.loads(pickle.dumps(feeds)).keys() == {"x"}
 
 
 def test_a_backend_that_raises_is_counted_and_the_run_goes_on() -> None:

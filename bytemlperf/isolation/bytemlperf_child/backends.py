@@ -8,11 +8,11 @@ import importlib.machinery
 import importlib.util
 import pickle
 import sys
-import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from .feeds import ReadOnlyFeeds
 from .native import Library, load_native
 
 
@@ -85,8 +85,4 @@ def _load_python(backend: Any, batch_size: int) -> Loaded:
     asynchronous = hasattr(instance, "submit")
     promises_rows = hasattr(instance, "predict")
     call = instance.submit if asynchronous else instance.predict if promises_rows else instance
-    return Loaded(call, asynchronous, promises_rows, unload, _read_only)
-
-
-def _read_only(feeds: Mapping[str, Any], samples: int) -> Mapping[str, Any]:
-    return types.MappingProxyType(feeds)
+    return Loaded(call, asynchronous, promises_rows, unload, lambda feeds, _: ReadOnlyFeeds(feeds))
