@@ -2,6 +2,8 @@
 
 #include <pybind11/functional.h>
 
+#include <algorithm>
+#include <atomic>
 #include <stdexcept>
 #include <utility>
 
@@ -16,14 +18,34 @@ namespace {
 // it go wakes threads that wait for it, in vain, since it is taken again at once. After the switch
 // interval (5 ms) a waiting thread has asked for it, and then letting it go hands it over.
 constexpr Nanos kLongestHold = 10'000'000;
-// The same while another instance waits for it: long beside a hand-over (10 to 50 us), short beside
-// the switch interval, after which the call itself would be interrupted and the wait of others
-// would stand in its service time.
+// While another instance waits for it: long beside a hand-over (10 to 50 us), short beside the
+// switch interval, after which the call itself would be interrupted and the wait of others would
+// stand in its service time. Counted from when the other began to wait: a call that lets the GIL go
+// inside, as a model's does, has served it before it ends, and a hand-over more would cost both.
 constexpr Nanos kLongestTurn = 500'000;
 
 // CPython gives the GIL to whoever comes first when it is let go, and that is who let it go. So
 // instances ask for it one at a time and in turn: the others wait here.
-FairLock gil_door;
+class GilDoor {
+  public:
+    void take(PyThreadState* state) noexcept {
+        turns_.lock();
+        waits_since_.store(read_clock(CLOCK_MONOTONIC), std::memory_order_relaxed);
+        PyEval_RestoreThread(state);
+        waits_since_.store(kNever, std::memory_order_relaxed);
+        turns_.unlock();
+    }
+    // When the one whose turn is next began to wait for the GIL; kNever where nobody does.
+    [[nodiscard]] Nanos waits_since() const noexcept {
+        return waits_since_.load(std::memory_order_relaxed);
+    }
+
+  private:
+    FairLock turns_;
+    std::atomic<Nanos> waits_since_{kNever};
+};
+
+GilDoor gil_door;
 
 // Outputs of these types hold no device memory, whatever they are.
 bool is_plain(PyObject* object) noexcept {
@@ -55,9 +77,7 @@ Failure take_error() {
 }  // namespace
 
 GilReleased::~GilReleased() {
-    gil_door.lock();
-    PyEval_RestoreThread(state_);
-    gil_door.unlock();
+    gil_door.take(state_);
 }
 
 void PythonCompletion::done(const py::object& outputs, const py::object& error) {
@@ -125,9 +145,7 @@ void PythonBackend::close() noexcept {
 
 void PythonBackend::take_gil() noexcept {
     if (has_gil_) return;
-    gil_door.lock();
-    PyEval_RestoreThread(thread_state_);
-    gil_door.unlock();
+    gil_door.take(thread_state_);
     has_gil_ = true;
     taken_at_ = clock_.now();
 }
@@ -136,6 +154,12 @@ void PythonBackend::release_gil() noexcept {
     if (!has_gil_) return;
     has_gil_ = false;
     thread_state_ = PyEval_SaveThread();
+}
+
+bool PythonBackend::turn_is_over(Nanos now) const noexcept {
+    const Nanos since = gil_door.waits_since();
+    if (since == kNever) return now - taken_at_ > kLongestHold;
+    return now - std::max(taken_at_, since) > kLongestTurn;
 }
 
 bool PythonBackend::gather(const Batch& batch) noexcept {
@@ -202,8 +226,7 @@ bool PythonBackend::predict(const Batch& batch, CallStamps& stamps) noexcept {
         ok = false;
     }
     Py_XDECREF(outputs);
-    const Nanos longest = gil_door.taken() ? kLongestTurn : kLongestHold;
-    if (stamps.completed - taken_at_ > longest) release_gil();
+    if (turn_is_over(stamps.completed)) release_gil();
     return ok;
 }
 

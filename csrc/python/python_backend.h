@@ -94,6 +94,7 @@ class PythonBackend final : public Backend {
   private:
     void take_gil() noexcept;
     void release_gil() noexcept;
+    [[nodiscard]] bool turn_is_over(Nanos now) const noexcept;
     [[nodiscard]] PyObject* feeds_of(const Batch& batch);
     [[nodiscard]] py::object keeper(const Batch& batch) const;
 
