@@ -11,14 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-import numpy as np
-
 from bytemlperf import _core
 from bytemlperf.batching import MOST_SAMPLES, Dynamic
+from bytemlperf.core_backend import core_backend
 from bytemlperf.device import NativeBackend, NullBackend, SimulatedDevice
 from bytemlperf.errors import BackendError, UsageError, check_whole
-from bytemlperf.instances import in_flight, instance_maker
 from bytemlperf.isolation import Isolated
+from bytemlperf.kept_outputs import KeptOutputs
 from bytemlperf.outcome import Driven, result_of
 from bytemlperf.overhead import Setup
 from bytemlperf.patterns import ClosedLoop, Pattern, horizon_of
@@ -26,7 +25,7 @@ from bytemlperf.pinning import Pin
 from bytemlperf.progress import Progress, ProgressCallback, Watch
 from bytemlperf.query_mix import QueryMix
 from bytemlperf.result import Result
-from bytemlperf.samples import Samples, backend_spec, native_spec, query_sizes
+from bytemlperf.samples import Samples, query_sizes
 from bytemlperf.stopping import StoppingRule
 
 if TYPE_CHECKING:
@@ -55,9 +54,10 @@ class LoadGenerator:
         backend: a callable ``feeds -> outputs``; a RuntimeBackend object (shared by all
             instances, so it must be thread-safe), class or ``functools.partial`` of a class
             (built once for each instance, on its own thread); a :class:`NativeBackend`; a
-            :class:`SimulatedDevice`; a :class:`NullBackend`; or an :class:`Isolated` one. One with ``submit(feeds, done)``
-            is asynchronous: ``done(outputs)`` or ``done(error=...)`` is called once for each
-            batch, from any thread; ``max_in_flight`` batches are submitted ahead.
+            :class:`SimulatedDevice`; a :class:`NullBackend`; or an :class:`Isolated` one. One with
+            ``submit(feeds, done)`` is asynchronous: ``done(outputs)`` or ``done(error=...)`` is
+            called once for each batch, from any thread; ``max_in_flight`` batches are submitted
+            ahead.
         samples: ``{name: array}`` whose rows are samples (:class:`Shared` where an input has no
             rows); or :func:`mix_queries`; or a list of ready queries, each handed over as it is; or
             None: an empty mapping. Query k takes rows ``(k * batch_size + i) mod N``, or item
@@ -105,7 +105,7 @@ class LoadGenerator:
         self._clock = _clock(clock)
         self._generator: _core.Generator | None = None
         self._isolation: Isolation | None = None
-        self._kept: dict[int, Any] = {}
+        self._kept = KeptOutputs()
         _open_generators.add(self)
 
     def run(
@@ -238,46 +238,19 @@ class LoadGenerator:
         if isinstance(self.backend, SimulatedDevice):
             self.close()  # its service times depend on the seed
         if self._generator is None:
-            core, instances = self._backend_spec(seed)
-            self._generator = _core.Generator(core, instances, self._clock, self.pin.to_core())
-        return self._generator.start(spec)
-
-    def _backend_spec(self, seed: int) -> tuple[_core.BackendSpec, int]:
-        sizes = query_sizes(self._samples, self.batch_size)
-        if isinstance(self.backend, NullBackend):
-            return _core.BackendSpec.null(sizes), self.instances
-        if isinstance(self.backend, SimulatedDevice):
-            servers = self.instances * self.backend.servers
-            spin = servers < len(_core.available_cores())
-            model = self.backend.to_core()
-            return _core.BackendSpec.device(model, sizes, seed, spin), servers
-        capacity = self.batching.max_samples if self.batching else None
-        if isinstance(self.backend, Isolated):
-            from bytemlperf.isolation.children import Isolation  # asked for by few
-
-            self._isolation = Isolation(
-                self.backend, self._samples, self.batch_size, capacity, self.instances, self._keep
+            core = core_backend(
+                self.backend,
+                self._samples,
+                batch_size=self.batch_size,
+                capacity=self.batching.max_samples if self.batching else None,
+                instances=self.instances,
+                keep=self._kept.keep,
+                seed=seed,
             )
-            return self._isolation.spec, self.instances
-        if isinstance(self.backend, NativeBackend):
-            path, config = self.backend.as_text()
-            spec = native_spec(path, config, self._samples, self.batch_size, capacity, self._keep)
-            return spec, self.instances
-        depth = in_flight(self.backend)
-        make = instance_maker(self.backend, capacity or sizes.largest)
-        hooks = _core.PythonHooks(make, self._keep, depth)
-        slots = max(1, depth)
-        spec = backend_spec(self._samples, self.batch_size, hooks, slots, capacity)
-        return spec, self.instances
-
-    def _keep(self, queries: list[int | None], samples: list[int], outputs: Any) -> None:
-        """Keep a copy of each query's part of a batch's outputs; None is a warm-up query."""
-        first = 0
-        for query, count in zip(queries, samples, strict=True):
-            if query is not None:
-                rows = slice(first, first + count) if len(queries) > 1 else None
-                self._kept[query] = _copy(outputs, rows)
-            first += count
+            self._isolation = core.isolation
+            pinning = self.pin.to_core()
+            self._generator = _core.Generator(core.spec, core.threads, self._clock, pinning)
+        return self._generator.start(spec)
 
     def _follow(self, run: _core.Run, watch: Watch, rule: StoppingRule | None) -> bool:
         """Wait for the run's end; returns True where Ctrl-C ended it."""
@@ -330,7 +303,7 @@ class LoadGenerator:
             driven,
             data,
             stamps=data.stamps() if stamp_bytes else None,
-            outputs=self._outputs(data.planned, keep_outputs),
+            outputs=self._kept.taken(data.planned, keep_outputs),
             interrupted=interrupted,
             rule=rule,
         )
@@ -346,11 +319,6 @@ class LoadGenerator:
             max_samples=self.batching.max_samples // self.batch_size if self.batching else None,
             pin=self.pin,
         )
-
-    def _outputs(self, planned: int, keep: bool | float) -> list[Any] | dict[int, Any] | None:
-        if isinstance(keep, bool):
-            return [self._kept.get(k) for k in range(planned)] if keep else None
-        return dict(self._kept) if keep else None
 
 
 def measure(function: Callable[..., Any], *args: Any) -> Result:
@@ -384,14 +352,6 @@ def _clock(name: ClockName) -> _core.Clock:
             raise UsageError("clock='tsc': the kernel does not trust this machine's TSC")
         return clock
     raise UsageError(f"clock must be 'auto', 'tsc', 'monotonic' or 'virtual', not {name!r}")
-
-
-def _copy(outputs: Any, rows: slice | None) -> Any:
-    if isinstance(outputs, dict):
-        return {name: _copy(value, rows) for name, value in outputs.items()}
-    if isinstance(outputs, np.ndarray):
-        return np.array(outputs if rows is None else outputs[rows])
-    return outputs
 
 
 _open_generators: weakref.WeakSet[LoadGenerator] = weakref.WeakSet()
