@@ -70,6 +70,12 @@ from bytemlperf.errors import BytemlperfError
     metavar="PATH",
     help="Interpreter of those processes (implies --isolate).",
 )
+@flag(
+    "hang_after",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="A call in one of them that takes longer has hung; default 60 (implies --isolate).",
+)
 @flag("require_hardware", is_flag=True, help="Refuse to run on a device model.")
 @flag("debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(metadata.version("bytemlperf"))

@@ -309,7 +309,7 @@ def test_another_run_finds_no_child_of_the_one_before() -> None:
 
 
 RUNTIME = """
-import os, pathlib, signal
+import os, pathlib, signal, time
 from bytemlperf.backends.CPU.runtime import Runtime as Cpu
 
 class Runtime(Cpu):
@@ -321,25 +321,34 @@ class Runtime(Cpu):
         # The honesty checks of a noisy host ask up to 78 times.
         if self.calls == 90 and len(next(iter(feeds.values()))) == 64 and not died.exists():
             died.touch()
-            os.kill(os.getpid(), signal.SIGSEGV)
+            DEED
         return super().predict(feeds)
 """
 
 
-def test_a_task_survives_a_backend_that_dies(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("deed", "flags", "death"),
+    [
+        ("os.kill(os.getpid(), signal.SIGSEGV)", ["--isolate"], "BackendCrashed: SIGSEGV"),
+        ("time.sleep(1000)", ["--hang_after", "0.5"], "BackendHung: no answer within 0.5 s"),
+    ],
+)
+def test_a_task_survives_a_backend_that_dies(
+    deed: str, flags: list[str], death: str, tmp_path: Path
+) -> None:
     folder = tmp_path / "backends" / "FRAIL"
     folder.mkdir(parents=True)
     (folder / "compile.py").write_text(
         "from bytemlperf.backends.CPU.compile import Compile as Cpu\n\n"
         "class Compile(Cpu):\n    pass\n"
     )
-    (folder / "runtime.py").write_text(RUNTIME)
+    (folder / "runtime.py").write_text(RUNTIME.replace("DEED", deed))
     done = subprocess.run(
         [
             Path(sys.executable).with_name("bytemlperf"),
             *("--task", "digits-onnx-fp32", "--hardware_type", "FRAIL", "--clients", "1"),
             *("--backend_dir", str(tmp_path / "backends"), "--batch_sizes", "1,64"),
-            *("--iterations", "100", "--quick", "--isolate"),
+            *("--iterations", "100", "--quick", *flags),
         ],
         cwd=tmp_path,
         capture_output=True,
@@ -354,7 +363,7 @@ def test_a_task_survives_a_backend_that_dies(tmp_path: Path) -> None:
     assert (whole["errors"], whole["isolation"]["restarts"]) == (0, 0)
     assert whole["isolation"]["hop_p50_us"] > 0
     assert broken["isolation"]["restarts"] == 1
-    assert broken["isolation"]["deaths"][0].startswith("BackendCrashed: SIGSEGV")
+    assert broken["isolation"]["deaths"][0].startswith(death)
     assert broken["completed"] + broken["errors"] == 100
     assert broken["errors"] <= 1  # none where it died in the warm-up
 

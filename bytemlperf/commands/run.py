@@ -14,7 +14,7 @@ from bytemlperf.commands.many import INTERRUPTED, is_many, run_many, task_names
 from bytemlperf.errors import BytemlperfError, ObjectiveMissed, RunInvalid, UsageError
 
 if TYPE_CHECKING:
-    from bytemlperf.engine import Request, Task
+    from bytemlperf.engine import ProcessOptions, Request, Task
     from bytemlperf.report.matrix import Row
     from bytemlperf.workload import Workload
 
@@ -69,9 +69,17 @@ def _request(flags: Mapping[str, Any]) -> Request:
         sample_data=flags["sample_data"],
         weights=_fetched(asked.workload.model) if flags["fetch"] else asked.weights,
         require_hardware=flags["require_hardware"],
-        isolate=flags["isolate"] or flags["backend_python"] is not None,
-        backend_python=flags["backend_python"],
+        isolated=_isolated(flags),
     )
+
+
+def _isolated(flags: Mapping[str, Any]) -> ProcessOptions | None:
+    from bytemlperf.engine import ProcessOptions
+
+    python, hang_after = flags["backend_python"], flags["hang_after"]
+    if not (flags["isolate"] or python or hang_after):
+        return None
+    return ProcessOptions(python) if hang_after is None else ProcessOptions(python, hang_after)
 
 
 def _fetched(model: str) -> Path:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from bytemlperf.engine.runner import StepFailed, run_task
-from bytemlperf.engine.task import Request, Task
+from bytemlperf.engine.task import ProcessOptions, Request, Task
 
-__all__ = ["Request", "StepFailed", "Task", "run_task"]
+__all__ = ["ProcessOptions", "Request", "StepFailed", "Task", "run_task"]

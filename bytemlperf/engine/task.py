@@ -35,6 +35,14 @@ Outputs = dict[int, Mapping[str, Array]]
 
 
 @dataclass(frozen=True)
+class ProcessOptions:
+    """That the backend runs in processes of its own, and how: see :class:`Isolated`."""
+
+    python: Path | None = None
+    hang_after: float = Isolated.hang_after
+
+
+@dataclass(frozen=True)
 class Request:
     """A task on a hardware type, with everything that flags decide."""
 
@@ -47,8 +55,7 @@ class Request:
     preset: Literal["full", "tiny"] = "full"
     answers: Answers = field(default_factory=Answers)
     require_hardware: bool = False
-    isolate: bool = False
-    backend_python: Path | None = None
+    isolated: ProcessOptions | None = None
     command: tuple[str, ...] = ()
 
 
@@ -81,7 +88,7 @@ class Task:
                 preset=request.preset,
                 environment=host.environment(),
                 conformance=read_stamp(request.backend),
-                isolated=request.isolate and not self.simulated,
+                isolated=request.isolated is not None and not self.simulated,
             ),
         )
         self._precision = self.card.precision
@@ -135,22 +142,26 @@ class Task:
     def runtime(self) -> partial[RuntimeBackend] | NativeBackend:
         """Return what builds an instance, on the instance's own thread; or a shared library."""
         if issubclass(self.runtime_class, NativeRuntime):
-            native = self.runtime_class(self.compiled, self.model, self.workload)
-            return NativeBackend(native.library(), native.config())
+            return self._library(self.runtime_class)
         kind = self.runtime_class
         if self.workload.output_tokens is not None:
             # Instances are built by the generator: they find the log on their class.
             kind = type(kind.__name__, (kind,), {"token_log": self.token_log})
         return partial(kind, self.compiled, self.model, self.workload)
 
+    def _library(self, kind: type[NativeRuntime]) -> NativeBackend:
+        native = kind(self.compiled, self.model, self.workload)
+        return NativeBackend(native.library(), native.config())
+
     def backend(self) -> partial[RuntimeBackend] | NativeBackend | Isolated:
         """Return what the generator drives: the runtime, in processes of its own where asked."""
-        if not self.report.details.isolated:
+        asked = self.request.isolated
+        if asked is None or self.simulated:
             return self.runtime()
         return Isolated(
-            # A library's path and configuration say it all.
-            self.runtime() if issubclass(self.runtime_class, NativeRuntime) else self._movable(),
-            python=self.request.backend_python,
+            self._movable(asked.python),
+            python=asked.python,
+            hang_after=asked.hang_after,
             log_dir=self._isolated_logs,
         )
 
@@ -161,10 +172,12 @@ class Task:
         shutil.rmtree(folder, ignore_errors=True)
         return folder
 
-    def _movable(self) -> partial[RuntimeBackend] | partial[NativeRuntime]:
+    def _movable(self, python: Path | None) -> partial[RuntimeBackend] | NativeBackend:
         """Return the runtime as a process of its own can be sent it."""
+        if issubclass(self.runtime_class, NativeRuntime):
+            return self._library(self.runtime_class)  # its path and configuration say it all
         model, workload = self.model.without_source(), self.workload
-        if self.request.backend_python is not None:
+        if python is not None:
             from bytemlperf.isolation.moving import plain
 
             model, workload = plain(model), plain(workload)
