@@ -14,7 +14,10 @@ from bytemlperf.report.result_table import harness
 from bytemlperf.report.schema import Report, RunDetail, VerdictDetail
 from bytemlperf.report.units import seconds
 
-_QPS = "QPS\n(samples/s)"
+# Of what _figures() returns.
+_HEADINGS = (
+    "QPS\n(samples/s)", "avg ms", "p50 ms", "p99 ms", "95 % of p99", "queries\ndone of asked", "",
+)  # fmt: skip
 
 
 def simulated_banner(console: Console, backend: str) -> None:
@@ -140,16 +143,7 @@ def _performance(runs: list[RunDetail]) -> Table:
     first = runs[0]
     threads = f" of {first.threads_per_instance} thread(s)" if first.threads_per_instance else ""
     table = _table(f"{first.load}; {first.instances} instance(s){threads}{_isolation(first)}")
-    for heading in (
-        "BS",
-        _QPS,
-        "avg ms",
-        "p50 ms",
-        "p99 ms",
-        "95 % of p99",
-        "queries\ndone of asked",
-        "",
-    ):
+    for heading in ("BS", *_HEADINGS):
         table.add_column(heading, justify="right")
     for run in runs:
         table.add_row(str(run.batch_size), *_figures(run))
@@ -171,15 +165,7 @@ def _generation(console: Console, runs: list[RunDetail]) -> None:
 def _loads(runs: list[RunDetail]) -> Table:
     table = _table("open loop: latency counts from when each query was due")
     table.add_column("load")
-    for heading in (
-        _QPS,
-        "avg ms",
-        "p50 ms",
-        "p99 ms",
-        "95 % of p99",
-        "queries\ndone of asked",
-        "",
-    ):
+    for heading in _HEADINGS:
         table.add_column(heading, justify="right")
     for run in runs:
         table.add_row(run.load.removeprefix("open loop, "), *_figures(run))
