@@ -1,10 +1,11 @@
 """What the harness costs a real model: an ONNX Runtime session beside its bare ``run`` loop.
 
-``python benchmarks/model_cost.py [--pairs 100]``      (pip install onnx onnxruntime)
+``python benchmarks/model_cost.py [--pairs 105]``      (pip install '.[all]')
 
-The model is a stack of matrix products of about 1 ms. The bare loop runs it in as many Python
-threads as there are clients, as one would without a load generator. A host's speed changes by more
-than the harness costs, so it takes many short pairs to see it.
+Two models: YOLOv5s from the zoo at full size, of about 0.2 s, and a stack of matrix products of
+0.7 ms, for which the harness is a larger part. The bare loop runs them in as many Python threads
+as there are clients, as one would without a load generator. A host's speed changes by more than
+the harness costs, so the short model takes many short pairs; the long one a seventh as many.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -19,15 +21,18 @@ from onnx import TensorProto, helper, numpy_helper
 from pairs import Row, main, table
 
 import bytemlperf as bmp
+from bytemlperf.zoo import load_card, open_model, synthetic_feeds
 
-SECONDS = 0.5
 WARMUP = 0.2  # until the kernel has spread new threads over the cores
 WIDTH = 128
 LAYERS = 32
 ROWS = 64
+IMAGES = 4
+
+Queries = list[dict[str, np.ndarray]]
 
 
-def model() -> bytes:
+def stack() -> bytes:
     """x [ROWS, WIDTH] through LAYERS products of seeded weights and a ReLU each."""
     random = np.random.default_rng(0)
     nodes, weights, name = [], [], "x"
@@ -49,20 +54,20 @@ def model() -> bytes:
     return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
 
 
-def session() -> ort.InferenceSession:
+def session(model: bytes | Path) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    return ort.InferenceSession(model(), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def bare(sessions: list[ort.InferenceSession], queries: list[dict[str, np.ndarray]]) -> float:
+def bare(sessions: list[ort.InferenceSession], queries: Queries, seconds: float) -> float:
     """Queries a second of ``session.run`` in one thread for each session, on the same inputs in
     the same order as the generator's clients have them, counted as it counts them: what is
     begun in the window and, of the last one, the part within it."""
     counts = [0.0] * len(sessions)
     start = time.perf_counter() + WARMUP
-    end = start + SECONDS
+    end = start + seconds
 
     def loop(i: int) -> None:
         run = sessions[i].run
@@ -79,39 +84,55 @@ def bare(sessions: list[ort.InferenceSession], queries: list[dict[str, np.ndarra
         thread.start()
     for thread in threads:
         thread.join()
-    return sum(counts) / SECONDS
+    return sum(counts) / seconds
 
 
-def through(generator: bmp.LoadGenerator, clients: int) -> float:
+def through(generator: bmp.LoadGenerator, clients: int, seconds: float) -> float:
     load = bmp.ClosedLoop(clients)
-    return generator.run(load, duration=SECONDS, warmup=WARMUP).queries_per_second
+    return generator.run(load, duration=seconds, warmup=WARMUP).queries_per_second
+
+
+def compare(row: Row, model: bytes | Path, queries: Queries, clients: int, pairs: int) -> None:
+    """Add the pairs to the row. A window holds 30 queries of the longer model and more."""
+    sessions = [session(model) for _ in range(clients)]
+    free = iter(list(sessions))
+    seconds = 0.5 if isinstance(model, bytes) else 2.0
+
+    class Backend:
+        def load(self, batch_size: int) -> None:
+            # What the bare loop calls, with no line of Python around it.
+            self.predict = functools.partial(next(free).run, None)
+
+    with bmp.LoadGenerator(Backend, queries, instances=clients) as generator:
+        through(generator, clients, seconds)
+        bare(sessions, queries, seconds)
+        for pair in range(pairs):
+            if pair % 2:
+                row.add(through(generator, clients, seconds), bare(sessions, queries, seconds))
+            else:
+                other = bare(sessions, queries, seconds)
+                row.add(through(generator, clients, seconds), other)
 
 
 def measure(pairs: int) -> str:
-    samples = {"x": np.random.default_rng(1).random((ROWS * 16, WIDTH), dtype=np.float32)}
-    queries = [{"x": rows} for rows in np.split(samples["x"], 16)]
-    rows = []
-    for clients in (1, 3):
-        row = Row(f"ONNX Runtime, {clients} client(s)", "bare loop", "queries/s", ">= 0.99")
-        sessions = [session() for _ in range(clients)]
-        free = iter(list(sessions))
-
-        class Backend:
-            def load(self, batch_size: int, free=free) -> None:  # type: ignore[no-untyped-def]
-                # What the bare loop calls, with no line of Python around it.
-                self.predict = functools.partial(next(free).run, None)
-
-        with bmp.LoadGenerator(Backend, samples, batch_size=ROWS, instances=clients) as generator:
-            through(generator, clients)
-            bare(sessions, queries)
-            for pair in range(pairs):
-                if pair % 2:
-                    row.add(through(generator, clients), bare(sessions, queries))
-                else:
-                    other = bare(sessions, queries)
-                    row.add(through(generator, clients), other)
-        rows.append(row)
-    return table(rows)
+    samples = np.random.default_rng(1).random((ROWS * 16, WIDTH), dtype=np.float32)
+    card = load_card("yolov5-onnx-fp32")
+    cases = [
+        (
+            "YOLOv5s",
+            open_model(card.name).path,
+            [dict(synthetic_feeds(card, [i], seed=1)) for i in range(IMAGES)],
+            max(1, pairs // 7),
+        ),
+        ("matrix products", stack(), [{"x": rows} for rows in np.split(samples, 16)], pairs),
+    ]
+    tables = []
+    for name, model, queries, count in cases:
+        rows = [Row(f"{name}, {n} client(s)", "bare loop", "queries/s", ">= 0.99") for n in (1, 3)]
+        for row, clients in zip(rows, (1, 3), strict=True):
+            compare(row, model, queries, clients, count)
+        tables.append(table(rows))
+    return "\n\n".join(tables)
 
 
 if __name__ == "__main__":
