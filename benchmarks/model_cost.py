@@ -1,6 +1,6 @@
 """What the harness costs a real model: an ONNX Runtime session beside its bare ``run`` loop.
 
-``python benchmarks/model_cost.py [--pairs 105]``      (pip install '.[all]')
+``python benchmarks/model_cost.py --pairs 105``      (pip install '.[all]')
 
 Two models: YOLOv5s from the zoo at full size, of about 0.2 s, and a stack of matrix products of
 0.7 ms, for which the harness is a larger part. The bare loop runs them in as many Python threads
@@ -93,7 +93,7 @@ def through(generator: bmp.LoadGenerator, clients: int, seconds: float) -> float
 
 
 def compare(row: Row, model: bytes | Path, queries: Queries, clients: int, pairs: int) -> None:
-    """Add the pairs to the row. A window holds 30 queries of the longer model and more."""
+    """Add the pairs to the row: windows of half a second, of 2 s for the longer model."""
     sessions = [session(model) for _ in range(clients)]
     free = iter(list(sessions))
     seconds = 0.5 if isinstance(model, bytes) else 2.0

@@ -440,4 +440,8 @@ def test_what_others_compute_under_the_gil_is_gil_wait_and_shared_evenly() -> No
     held = np.bincount(three.stamps["client"], times["completed"] - times["entered"])
     assert len(held) == len(three.environment["client_shares"]) == 3
     assert all(abs(3 * held / held.sum() - 1) < 0.2)
+    # Of the queries too, in the median of three runs: cores are not slow for long.
+    shares = [r.environment["client_shares"] for r in (three, run(3), run(3))]
+    worst = [max(abs(share - 1) for share in of_run) for of_run in shares]
+    assert sorted(worst)[1] < 0.2
     assert "of an equal share each" in str(three)

@@ -79,7 +79,7 @@ def _isolated(flags: Mapping[str, Any]) -> ProcessOptions | None:
     python, hang_after = flags["backend_python"], flags["hang_after"]
     if not (flags["isolate"] or python or hang_after):
         return None
-    return ProcessOptions(python) if hang_after is None else ProcessOptions(python, hang_after)
+    return ProcessOptions(python, hang_after or ProcessOptions.hang_after)
 
 
 def _fetched(model: str) -> Path:

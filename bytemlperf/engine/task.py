@@ -88,7 +88,7 @@ class Task:
                 preset=request.preset,
                 environment=host.environment(),
                 conformance=read_stamp(request.backend),
-                isolated=request.isolated is not None and not self.simulated,
+                isolated=self.isolated is not None,
             ),
         )
         self._precision = self.card.precision
@@ -103,6 +103,11 @@ class Task:
     @property
     def simulated(self) -> bool:
         return self.compile_class.simulated
+
+    @property
+    def isolated(self) -> ProcessOptions | None:
+        """What was asked for; a device model has no vendor's code to keep away."""
+        return None if self.simulated else self.request.isolated
 
     @property
     def model(self) -> Model:
@@ -155,8 +160,8 @@ class Task:
 
     def backend(self) -> partial[RuntimeBackend] | NativeBackend | Isolated:
         """Return what the generator drives: the runtime, in processes of its own where asked."""
-        asked = self.request.isolated
-        if asked is None or self.simulated:
+        asked = self.isolated
+        if asked is None:
             return self.runtime()
         return Isolated(
             self._movable(asked.python),
