@@ -25,10 +25,6 @@ class FairLock {
         const std::uint32_t turn = serving_.fetch_add(1, std::memory_order_seq_cst) + 1;
         if (next_.load(std::memory_order_seq_cst) != turn) futex_wake(serving_, INT32_MAX);
     }
-    // Somebody has it or waits for it.
-    [[nodiscard]] bool taken() const noexcept {
-        return next_.load(std::memory_order_relaxed) != serving_.load(std::memory_order_relaxed);
-    }
 
   private:
     std::atomic<std::uint32_t> next_{0};

@@ -6,80 +6,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "core/clock.h"
 #include "core/histogram.h"
 #include "core/stamp_buffer.h"
+#include "core/timeline.h"
 
 namespace bytemlperf {
 
 enum class Interval : std::uint8_t { kLatency, kServiceTime, kScheduleLag, kQueueWait, kGilWait };
 inline constexpr std::size_t kIntervals = 5;
-
-// The latencies of one window as bare bucket counts. Buckets lie in small blocks that are allocated
-// when the first latency falls into them: of the whole range a window sees a few.
-class WindowCounts {
-  public:
-    void add(std::size_t bucket, std::uint64_t count = 1) {
-        if (!blocks_) blocks_ = std::make_unique<Blocks>();
-        std::unique_ptr<Block>& block = (*blocks_)[bucket / kBlock];
-        if (!block) block = std::make_unique<Block>();
-        (*block)[bucket % kBlock] += count;
-    }
-    void merge(const WindowCounts& other);
-    // Non-empty ones, ascending.
-    [[nodiscard]] std::vector<std::pair<std::size_t, std::uint64_t>> buckets() const;
-
-  private:
-    static constexpr std::size_t kBlock = 64;
-    using Block = std::array<std::uint64_t, kBlock>;
-    using Blocks = std::array<std::unique_ptr<Block>, (Histogram::kBuckets + kBlock - 1) / kBlock>;
-
-    std::unique_ptr<Blocks> blocks_;
-};
-
-// Completions by time: 128 windows whose width doubles, by merging pairs, when the run outgrows
-// them. Their latencies are what intervals are computed from where raw stamps no longer fit.
-class Timeline {
-  public:
-    struct Bin {
-        std::uint64_t queries = 0;
-        std::uint64_t errors = 0;
-        Nanos latency_sum = 0;
-        Nanos latency_max = 0;
-        WindowCounts latencies;
-    };
-    static constexpr std::size_t kBins = 128;
-
-    // `bucket` is the latency's in a Histogram.
-    void complete(Nanos since_start, Nanos latency, std::size_t bucket) noexcept {
-        Bin& bin = at(since_start);
-        ++bin.queries;
-        bin.latency_sum += latency;
-        if (latency > bin.latency_max) bin.latency_max = latency;
-        bin.latencies.add(bucket);
-    }
-    void error(Nanos since_start) noexcept { ++at(since_start).errors; }
-    void merge(const Timeline& other);
-
-    [[nodiscard]] Nanos bin_width() const noexcept { return Nanos{1} << shift_; }
-    [[nodiscard]] const std::array<Bin, kBins>& bins() const noexcept { return bins_; }
-
-  private:
-    Bin& at(Nanos since_start) noexcept {
-        const Nanos t = since_start > 0 ? since_start : 0;
-        while ((t >> shift_) >= static_cast<Nanos>(kBins)) halve();
-        return bins_[static_cast<std::size_t>(t >> shift_)];
-    }
-    void halve() noexcept;
-
-    unsigned shift_ = 20;  // about 1 ms
-    std::array<Bin, kBins> bins_{};
-};
 
 struct ErrorClass {
     std::uint64_t count = 0;

@@ -25,7 +25,6 @@ void one_thread_at_a_time_has_it() {
     }
     for (std::thread& thread : threads) thread.join();
     CHECK(counter == 20'000);
-    CHECK(!lock.taken());
 }
 
 // Whoever lets it go and asks again stands behind those who were waiting.
@@ -46,7 +45,6 @@ void it_is_given_in_the_order_of_asking() {
         while (asked.load() != t + 1) std::this_thread::yield();
         std::this_thread::sleep_for(std::chrono::milliseconds(20));  // it has its ticket by now
     }
-    CHECK(lock.taken());
     lock.unlock();
     lock.lock();
     order.push_back(3);

@@ -72,32 +72,6 @@ void stamps_stop_at_their_budget() {
           recorder.stamps().data()[9].stamps.completed == 5);
 }
 
-void a_timeline_keeps_every_query_as_it_widens() {
-    Timeline fine;
-    Timeline coarse;
-    for (Nanos t = 0; t < kSecond; t += 1'000'000) fine.complete(t, 10, 10);
-    for (Nanos t = 0; t < 100 * kSecond; t += 100'000'000) coarse.complete(t, 20, 20);
-    fine.merge(coarse);
-    std::uint64_t queries = 0;
-    Nanos latencies = 0;
-    for (const auto& bin : fine.bins()) {
-        queries += bin.queries;
-        latencies += bin.latency_sum;
-    }
-    CHECK(queries == 2000 && latencies == 1000 * 10 + 1000 * 20);
-    CHECK(fine.bin_width() == coarse.bin_width());
-    CHECK(fine.bins()[0].latency_max == 20);
-    std::uint64_t tens = 0;
-    std::uint64_t twenties = 0;
-    for (const auto& bin : fine.bins()) {
-        for (const auto& [bucket, count] : bin.latencies.buckets()) {
-            (bucket == 10 ? tens : twenties) += count;
-            CHECK(bucket == 10 || bucket == 20);
-        }
-    }
-    CHECK(tens == 1000 && twenties == 1000);
-}
-
 void errors_are_counted_by_class_with_the_first_message() {
     Recorder recorder(0, 0, false);
     recorder.fail("ValueError", "first", 10, 0);
@@ -145,7 +119,6 @@ int main() {
     in_closed_loop_the_end_of_the_window_cuts_a_query();
     no_entry_grows_old_in_the_journal();
     stamps_stop_at_their_budget();
-    a_timeline_keeps_every_query_as_it_widens();
     errors_are_counted_by_class_with_the_first_message();
     a_gather_wraps_around_the_pool();
     queries_of_a_mix_take_their_ranges_in_turn();
