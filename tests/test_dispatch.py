@@ -206,7 +206,9 @@ def test_done_may_be_called_inside_submit() -> None:
     with bmp.LoadGenerator(Immediate("once")) as gen:
         result = gen.run(bmp.ClosedLoop(2), queries=500)
     assert result.completed == 500
-    assert result.valid
+    assert accounts(result)
+    assert result.verdicts[0].name == "answers"
+    assert result.verdicts[0].ok  # beside such a backend the harness may well be too slow
 
 
 @pytest.mark.parametrize(
@@ -231,7 +233,7 @@ def test_a_second_completion_is_an_error() -> None:
         result = gen.run(bmp.ClosedLoop(), queries=20)
     assert result.completed == 20
     assert backend.raised == ["done() was called twice for one batch"] * 20
-    assert not result.valid
+    assert result.verdicts[0].fatal
     assert "completed twice" in result.verdicts[0].detail
 
 
