@@ -1,11 +1,11 @@
 """What the harness costs a real model: an ONNX Runtime session beside its bare ``run`` loop.
 
-``python benchmarks/model_cost.py --pairs 105``      (pip install '.[all]')
+``python benchmarks/model_cost.py --pairs 300``      (pip install '.[all]')
 
 Two models: YOLOv5s from the zoo at full size, of about 0.2 s, and a stack of matrix products of
 0.7 ms, for which the harness is a larger part. The bare loop runs them in as many Python threads
 as there are clients, as one would without a load generator. A host's speed changes by more than
-the harness costs, so the short model takes many short pairs; the long one a seventh as many.
+the harness costs, from one second to the next: many short pairs say more than few long ones.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pairs import Row, main, table
 import bytemlperf as bmp
 from bytemlperf.zoo import load_card, open_model, synthetic_feeds
 
-WARMUP = 0.2  # until the kernel has spread new threads over the cores
+WARMUP = 0.1  # until the kernel has spread new threads over the cores
 WIDTH = 128
 LAYERS = 32
 ROWS = 64
@@ -93,10 +93,10 @@ def through(generator: bmp.LoadGenerator, clients: int, seconds: float) -> float
 
 
 def compare(row: Row, model: bytes | Path, queries: Queries, clients: int, pairs: int) -> None:
-    """Add the pairs to the row: windows of half a second, of 2 s for the longer model."""
+    """Add the pairs to the row: windows of 0.2 s, of 1 s for the longer model."""
     sessions = [session(model) for _ in range(clients)]
     free = iter(list(sessions))
-    seconds = 0.5 if isinstance(model, bytes) else 2.0
+    seconds = 0.2 if isinstance(model, bytes) else 1.0
 
     class Backend:
         def load(self, batch_size: int) -> None:

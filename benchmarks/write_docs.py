@@ -22,7 +22,7 @@ SECTIONS = (  # title, program, times as many pairs: a ratio near 1, or of tails
     ("Beside MLPerf LoadGen", "against_loadgen.py", 1),
     ("Schedule lag beside a bare spin loop", "spin_floor.py", 5),
     ("Python backends that compute under the GIL", "gil.py", 1),
-    ("A real model", "model_cost.py", 7),
+    ("A real model", "model_cost.py", 20),
     ("Memory of long runs", "memory.py", 0),
 )
 HEAD = """# Benchmarks
