@@ -63,7 +63,8 @@ class Screen:
         self.console = console or Console(stderr=True, highlight=False)
 
     def say(self, text: str) -> None:
-        self.console.print(text, soft_wrap=True)
+        """Print a line as it is: one that names ``bytemlperf[report]`` keeps its brackets."""
+        self.console.print(text, soft_wrap=True, markup=False)
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
@@ -76,7 +77,11 @@ class Screen:
                 TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=11)),
                 BarColumn(8, table_column=Column(no_wrap=True, min_width=8)),
                 TextColumn("{task.fields[eta]}", table_column=Column(no_wrap=True, min_width=9)),
-                TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True, ratio=1)),
+                TextColumn(
+                    "{task.fields[text]}",
+                    markup=False,
+                    table_column=Column(no_wrap=True, ratio=1),
+                ),
             )
             with Progress(*columns, console=self.console, transient=True, expand=True) as progress:
                 step = Step(progress, progress.add_task(name, total=None, text="", eta=""))
