@@ -5,7 +5,8 @@
 Two models: YOLOv5s from the zoo at full size, of about 0.2 s, and a stack of matrix products of
 0.7 ms, for which the harness is a larger part. The bare loop runs them in as many Python threads
 as there are clients, as one would without a load generator. A host's speed changes by more than
-the harness costs, from one second to the next: many short pairs say more than few long ones.
+the harness costs, from one second to the next: many short pairs say more than few long ones. The
+longer model takes a seventh as many.
 """
 
 from __future__ import annotations

@@ -207,8 +207,8 @@ def test_done_may_be_called_inside_submit() -> None:
         result = gen.run(bmp.ClosedLoop(2), queries=500)
     assert result.completed == 500
     assert accounts(result)
-    assert result.verdicts[0].name == "answers"
-    assert result.verdicts[0].ok  # beside such a backend the harness may well be too slow
+    # Valid, but that beside a backend that takes nothing a busy host's harness may be too slow.
+    assert {v.name for v in result.verdicts if v.fatal} <= {"overhead"}
 
 
 @pytest.mark.parametrize(
